@@ -1,0 +1,54 @@
+"""The only source of time in Kitaru, so that tests can drive it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+Microseconds = int
+"""A point in time: microseconds since 1970-01-01 UTC. Integers compare and sort alike in every database."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# CLOCK_BOOTTIME goes on while the machine sleeps, so a lease is not thought alive after a night in a bag.
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class Clock(Protocol):
+    """Tells the time and lets it pass."""
+
+    def now(self) -> Microseconds:
+        """The wall clock."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for measuring how long something has taken."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread."""
+        ...
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now(self) -> Microseconds:
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def to_datetime(at: Microseconds) -> datetime:
+    """The same point in time as an aware ``datetime`` in UTC."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def to_microseconds(at: datetime) -> Microseconds:
+    """The same point in time as an integer; ``at`` must be aware."""
+    return (at - _EPOCH) // timedelta(microseconds=1)

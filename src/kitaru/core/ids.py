@@ -1,0 +1,61 @@
+"""The only source of ids and randomness in Kitaru, so that tests can drive it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import secrets
+import uuid
+from typing import Protocol
+
+from kitaru.errors import KitaruUsageError
+
+# No vowels and no look-alikes: ids are read aloud, typed, and never spell a word.
+_ALPHABET = "23456789bcdfghjkmnpqrstvwxyz"
+_EXECUTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}")
+
+
+class Ids(Protocol):
+    """Makes ids and random numbers."""
+
+    def execution_id(self) -> str:
+        """A new execution id. Random from its first character, so that a short prefix is unique."""
+        ...
+
+    def uuid4(self) -> uuid.UUID:
+        """A random UUID."""
+        ...
+
+    def random(self) -> float:
+        """A random number in [0, 1)."""
+        ...
+
+
+class SystemIds:
+    """Ids from the operating system's randomness."""
+
+    def execution_id(self) -> str:
+        return "".join(secrets.choice(_ALPHABET) for _ in range(16))
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.uuid4()
+
+    def random(self) -> float:
+        return random.SystemRandom().random()
+
+
+def derived_id(*parts: object) -> str:
+    """An id that is the same whenever its parts are: for child executions and idempotency keys."""
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()
+    return digest[:32]
+
+
+def check_execution_id(execution_id: str) -> str:
+    """Return the id where it can be stored and typed, else raise ``KitaruUsageError``."""
+    if not _EXECUTION_ID.fullmatch(execution_id):
+        raise KitaruUsageError(
+            f"execution_id={execution_id!r} cannot be used: 1 to 128 letters, digits, '.', '_', ':' or '-', "
+            "the first one a letter or a digit."
+        )
+    return execution_id

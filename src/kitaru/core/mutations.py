@@ -1,0 +1,151 @@
+"""All that a commit may contain. Each is one small frozen type, and the store has one way to apply it.
+
+A commit is one transaction for one execution. With an ``epoch`` it is the owner's: it is refused as a
+whole (``Fenced``) unless the execution is running under that epoch. Without one it may only hold
+mutations that carry a compare-and-set of their own (``ExecutionCreated``, ``Claimed``,
+``StatusChanged``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kitaru.core.clock import Microseconds
+from kitaru.core.failure import Failure
+from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, DriftRow, Encoded, ExecutionRow, MetadataRow
+from kitaru.core.states import Status
+
+
+class ExecutionCreated(NamedTuple):
+    """Insert a new execution. Refused with ``AlreadyExists`` where its id is taken."""
+
+    row: ExecutionRow
+
+
+class Claimed(NamedTuple):
+    """A runner takes an execution over: status running, epoch + 1.
+
+    Refused (``Conflict``) unless it still has ``from_status`` and ``from_epoch``; from ``running`` only
+    where its present owner is dead or its lease has run out, judged by the database's clock.
+    ``attempt`` becomes the number of the body's run. A failure that ended it is cleared.
+    """
+
+    runner_id: str
+    from_status: Status
+    from_epoch: int
+    attempt: int
+
+
+class StatusChanged(NamedTuple):
+    """Move an execution to another status, by the transition table. Releases its lease unless running.
+
+    Without an epoch, ``from_statuses`` lists what it may move from. ``cascade`` moves its descendants
+    too, those that are not finished (S1.10).
+    """
+
+    to: Status
+    at: Microseconds
+    result: Encoded | None = None
+    failure: Failure | None = None
+    from_statuses: tuple[Status, ...] = (Status.RUNNING,)
+    cascade: bool = False
+
+
+class FlowAttemptStarted(NamedTuple):
+    """The body runs again in the same execution (S1.7)."""
+
+    number: int
+
+
+class CallStarted(NamedTuple):
+    """A call is under way. A hint for people who watch; never overwrites an outcome."""
+
+    row: CallRow
+
+
+class CallRecorded(NamedTuple):
+    """The outcome of a call: insert it, or replace an earlier outcome that was not a success."""
+
+    row: CallRow
+
+
+class AttemptFailed(NamedTuple):
+    """An attempt that did not succeed. A success needs none: the call's own row tells it."""
+
+    row: AttemptRow
+
+
+class HandledChanged(NamedTuple):
+    """The body has seen these failures (True), or they ended the execution and run again (False)."""
+
+    call_ids: tuple[str, ...]
+    handled: bool
+
+
+class MetadataLogged(NamedTuple):
+    """Keep metadata; a later value under the same call and key replaces an earlier one."""
+
+    rows: tuple[MetadataRow, ...]
+
+
+class ArtifactSaved(NamedTuple):
+    """Keep an artifact; a later one of the same name replaces it."""
+
+    row: ArtifactRow
+
+
+class DriftFound(NamedTuple):
+    """Replace the execution's drift report."""
+
+    rows: tuple[DriftRow, ...]
+
+
+Mutation = (
+    ExecutionCreated
+    | Claimed
+    | StatusChanged
+    | FlowAttemptStarted
+    | CallStarted
+    | CallRecorded
+    | AttemptFailed
+    | HandledChanged
+    | MetadataLogged
+    | ArtifactSaved
+    | DriftFound
+)
+
+
+class Commit(NamedTuple):
+    """Mutations of one execution that are written together or not at all."""
+
+    execution_id: str
+    epoch: int | None
+    mutations: Sequence[Mutation]
+
+
+class Refusal(Exception):
+    """A commit was refused and nothing of it was written. An answer, not a fault."""
+
+
+class Fenced(Refusal):
+    """The execution is no longer running under the committer's epoch.
+
+    ``status`` is its present one, None where it has been deleted.
+    """
+
+    def __init__(self, status: Status | None) -> None:
+        super().__init__(f"the execution is no longer owned by this runner; it is {status or 'deleted'}")
+        self.status = status
+
+
+class AlreadyExists(Refusal):
+    """An execution with this id is recorded already."""
+
+
+class Conflict(Refusal):
+    """The execution was not in the state that the mutation asked for. ``status``: see ``Fenced``."""
+
+    def __init__(self, status: Status | None) -> None:
+        super().__init__(f"the execution is {status or 'deleted'}")
+        self.status = status

@@ -1,0 +1,226 @@
+"""Every interface between the layers, on one page. Whoever writes a backend reads this file.
+
+All calls are synchronous and may be made from any thread, unless it says otherwise.
+A store that cannot be read or written raises ``KitaruStoreError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from kitaru.core.clock import Microseconds
+from kitaru.core.failure import Failure
+from kitaru.core.mutations import Commit, Refusal
+from kitaru.core.rows import (
+    ArtifactRow,
+    AttemptRow,
+    CachedOutput,
+    CallRow,
+    DriftRow,
+    Encoded,
+    ExecutionRow,
+    MetadataRow,
+    RecordedCall,
+    RunnerRow,
+)
+from kitaru.core.states import Status
+
+
+# ── durable state ────────────────────────────────────────────────────────────────────────────────
+
+
+class ExecutionFilter(NamedTuple):
+    """Which executions to list; None does not restrict."""
+
+    flow: str | None = None
+    statuses: tuple[Status, ...] | None = None
+    stack: str | None = None
+    tag: str | None = None
+    parent_id: str | None = None
+    original_id: str | None = None
+    project: str | None = None
+    created_after: Microseconds | None = None
+    created_before: Microseconds | None = None
+
+
+class Executions(Protocol):
+    """Reads executions."""
+
+    def get(self, execution_id: str) -> ExecutionRow | None: ...
+
+    def status(self, execution_id: str) -> Status | None:
+        """The status alone: what a waiting handle asks, often."""
+        ...
+
+    def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> list[ExecutionRow]:
+        """Newest first. ``after`` is the id of the last row of the page before."""
+        ...
+
+    def find(self, prefix: str, *, limit: int) -> list[str]:
+        """Ids that begin with ``prefix``."""
+        ...
+
+    def orphans(self, *, project: str, stack: str, limit: int) -> list[ExecutionRow]:
+        """Running executions whose runner is dead or whose lease has run out."""
+        ...
+
+    def is_orphan(self, execution_id: str) -> bool:
+        """True where it is running and its runner is dead or its lease has run out."""
+        ...
+
+    def pending(self, *, runner_id: str, limit: int) -> list[ExecutionRow]:
+        """Pending executions that were recorded for this runner, oldest first."""
+        ...
+
+    def delete(self, execution_id: str) -> None:
+        """Delete a finished execution and all its rows. Blobs stay until they are cleaned.
+
+        Raises ``Conflict`` where it is not finished.
+        """
+        ...
+
+
+class Calls(Protocol):
+    """Reads the calls of executions, and what belongs to them."""
+
+    def memo(self, execution_id: str) -> list[RecordedCall]:
+        """Every call with an outcome, in one query."""
+        ...
+
+    def cached(self, cache_key: str, *, apart_from: str) -> CachedOutput | None:
+        """The newest success under this key in any execution but ``apart_from``."""
+        ...
+
+    def of(self, execution_id: str) -> list[CallRow]:
+        """All calls, in the order in which the body made them."""
+        ...
+
+    def attempts(self, execution_id: str) -> list[AttemptRow]: ...
+
+    def metadata(self, execution_id: str) -> list[MetadataRow]: ...
+
+    def drift(self, execution_id: str) -> list[DriftRow]: ...
+
+
+class Artifacts(Protocol):
+    """Reads artifacts."""
+
+    def get(self, execution_id: str, name: str) -> ArtifactRow | None: ...
+
+    def list(self, execution_id: str) -> list[ArtifactRow]: ...
+
+
+class Runners(Protocol):
+    """The processes that run executions, and their leases. Times are the database's own (S6.2)."""
+
+    def register(self, row: RunnerRow, *, lease_seconds: float) -> None:
+        """Make a runner known, with a lease from now on (``row.lease_until`` is not read)."""
+        ...
+
+    def heartbeat(self, runner_id: str, *, lease_seconds: float) -> bool:
+        """Renew the lease. False where it had run out already: the runner has lost its executions."""
+        ...
+
+    def retire(self, runner_id: str) -> None:
+        """Forget a runner that ends in good order."""
+        ...
+
+    def list(self) -> list[RunnerRow]: ...
+
+
+class Stacks(Protocol):
+    """The registered stacks beside ``local``, and which one is active."""
+
+    def names(self) -> list[str]: ...
+
+    def active(self) -> str | None: ...
+
+
+class Store(Protocol):
+    """Durable state, split by aggregate. All writes to executions go through ``commit``."""
+
+    executions: Executions
+    calls: Calls
+    artifacts: Artifacts
+    runners: Runners
+    stacks: Stacks
+
+    def commit(self, commits: Sequence[Commit]) -> Sequence[Refusal | None]:
+        """Write every commit in one transaction: one disk sync, however many.
+
+        Answers one entry per commit, in order: None where it is written, a ``Refusal`` where it was
+        not and the others were. Raises ``KitaruStoreError`` where nothing at all was written.
+        """
+        ...
+
+    def changes(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` soon after anything may have changed, by whichever process.
+
+        A hint only: it may come late, twice or, rarely, not at all, so callers re-poll. It is called
+        on a thread of the store and must not block. The answer ends the subscription.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+# ── values ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class EncodedInputs(NamedTuple):
+    """The arguments of a call, encoded.
+
+    ``digest`` is equal for equal inputs, whatever the order of dict keys and sets. ``opaque`` is True
+    where an argument could not be digested and counts as a token of its type (S3.4).
+    """
+
+    text: Encoded
+    digest: str
+    opaque: bool
+
+
+class Values(Protocol):
+    """Python values <-> text, exactly (S4). Large parts go to the blob store before this returns."""
+
+    def encode(self, value: object, where: str) -> Encoded:
+        """Encode a value. ``where`` names it in messages: ``result``, ``artifact 'report'``.
+
+        Raises ``KitaruSerializationError`` with the path of the part that cannot be carried exactly.
+        """
+        ...
+
+    def decode(self, text: Encoded) -> object:
+        """The value again. Raises ``KitaruSerializationError`` where its type or blob is gone."""
+        ...
+
+    def encode_inputs(self, arguments: Mapping[str, object], *, allow_opaque: bool) -> EncodedInputs:
+        """Encode named arguments. Without ``allow_opaque`` one that cannot be carried is refused."""
+        ...
+
+    def decode_inputs(self, text: Encoded) -> dict[str, object]:
+        """The arguments again; opaque ones as ``Opaque`` tokens."""
+        ...
+
+    def split_inputs(self, text: Encoded) -> dict[str, Encoded]:
+        """Each argument's own encoded text, without decoding: for drift reports and comparisons."""
+        ...
+
+    def encode_exception(self, error: BaseException) -> Encoded | None:
+        """Encode an exception as well as can be (S2.5): attributes that cannot be carried are left out
+        and named in a note. None where its class cannot be found again by name."""
+        ...
+
+    def decode_exception(self, failure: Failure) -> BaseException | None:
+        """The exception of a failure, to be raised again; None where it cannot be made."""
+        ...
+
+
+class Blobs(Protocol):
+    """Bytes under the hex SHA-256 of their content. What was put is on disk when ``put`` returns."""
+
+    def put(self, digest: str, data: bytes) -> None: ...
+
+    def get(self, digest: str) -> bytes:
+        """Raises ``KitaruNotFoundError`` where it is absent, ``KitaruStoreError`` where it is damaged."""
+        ...

@@ -1,0 +1,100 @@
+"""Names for functions and classes that hold in another process: ``package.module:Qualified.name``.
+
+What lives in the script that was started is named by the script's path (``/work/agent.py:my_agent``),
+because ``__main__`` is another module in every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from kitaru.errors import KitaruNotFoundError
+
+_MAIN = "__main__"
+
+
+def reference_of(module: str, qualname: str) -> str:
+    """The reference of a function or class, from its ``__module__`` and ``__qualname__``."""
+    return f"{portable_module(module)}:{qualname}"
+
+
+def portable_module(module: str) -> str:
+    """A module's name, or the path of its file where the name means something else elsewhere."""
+    if module != _MAIN:
+        loaded = sys.modules.get(module)
+        alias = getattr(loaded, "__kitaru_script__", None)
+        return alias if isinstance(alias, str) else module
+    main = sys.modules[_MAIN]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name != _MAIN:
+        return spec.name  # started with `python -m package.module`
+    file = getattr(main, "__file__", None)
+    return str(Path(file).resolve()) if file else _MAIN
+
+
+def is_local(qualname: str) -> bool:
+    """True for what is defined inside a function: no other process can find it by name."""
+    return "<" in qualname
+
+
+def resolve(reference: str) -> object:
+    """The object that a reference names, importing its module or script where needed.
+
+    Raises:
+        KitaruNotFoundError: The module cannot be found, or has no such name. An exception that the
+            module itself raises while it is imported is not caught.
+    """
+    module_name, _, qualname = reference.rpartition(":")
+    found: object = _load(module_name, reference)
+    for part in qualname.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise KitaruNotFoundError(
+                f"{module_name} has no {qualname!r} any more; it was recorded as {reference}. "
+                "Restore the name, or start a new execution."
+            ) from None
+    return found
+
+
+def _load(module: str, reference: str) -> ModuleType:
+    if module == portable_module(_MAIN):
+        return sys.modules[_MAIN]
+    if module.endswith(".py") and ("/" in module or "\\" in module):
+        return _load_script(Path(module), reference)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise KitaruNotFoundError(
+            f"module {module!r} of {reference} cannot be imported here. "
+            "Start the process where the module can be found (its folder on PYTHONPATH)."
+        ) from error
+
+
+def _load_script(path: Path, reference: str) -> ModuleType:
+    """Load a script under a name of its own, so that its ``if __name__ == "__main__"`` stays asleep."""
+    name = f"_kitaru_script_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise KitaruNotFoundError(f"the script {path} of {reference} is no longer there. Restore it and try again.")
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__["__kitaru_script__"] = str(path)
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as Python does for a script that it starts
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

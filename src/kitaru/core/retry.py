@@ -1,0 +1,68 @@
+"""When a failed attempt is tried again, and after how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kitaru.errors import KitaruUsageError
+
+
+def check_retries(retries: object, owner: str) -> int:
+    """Return ``retries`` where it is a count, else raise ``KitaruUsageError`` naming ``owner`` (S2.4)."""
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise KitaruUsageError(f"{owner}: retries={retries!r} must be a whole number, 0 or more.")
+    return retries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """The full retry policy of a checkpoint (S2.4).
+
+    Attributes:
+        attempts: Attempts in all, the first included; at least 1.
+        delay: Seconds before the second attempt.
+        backoff: Factor by which the delay grows with each further attempt; at least 1.
+        jitter: Part of the delay, 0 to 1, that is drawn at random, so that many clients do not
+            return at the same moment.
+        max_delay: Upper bound of one delay in seconds; None for none.
+        retry_on: Only these exception types are tried again. Default: every ``Exception``.
+        give_up_on: These are never tried again, even where ``retry_on`` names a base of theirs.
+
+    Raises:
+        KitaruUsageError: A field is out of its range.
+    """
+
+    attempts: int = 3
+    delay: float = 0.0
+    backoff: float = 2.0
+    jitter: float = 0.0
+    max_delay: float | None = None
+    retry_on: tuple[type[Exception], ...] | type[Exception] = Exception
+    give_up_on: tuple[type[Exception], ...] | type[Exception] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+            raise KitaruUsageError(f"Retry(attempts={self.attempts!r}): a whole number, 1 or more (the first attempt counts).")
+        if self.delay < 0:
+            raise KitaruUsageError(f"Retry(delay={self.delay!r}): seconds, 0 or more.")
+        if self.backoff < 1:
+            raise KitaruUsageError(f"Retry(backoff={self.backoff!r}): 1 or more.")
+        if not 0 <= self.jitter <= 1:
+            raise KitaruUsageError(f"Retry(jitter={self.jitter!r}): between 0 and 1.")
+        if self.max_delay is not None and self.max_delay < 0:
+            raise KitaruUsageError(f"Retry(max_delay={self.max_delay!r}): seconds, 0 or more, or None.")
+
+    def wants(self, error: Exception, attempt: int) -> bool:
+        """True where another attempt follows attempt number ``attempt`` (from 1) that ended in ``error``."""
+        return (
+            attempt < self.attempts
+            and isinstance(error, self.retry_on)
+            and not isinstance(error, self.give_up_on)
+        )
+
+    def pause(self, attempt: int, chance: float) -> float:
+        """Seconds between attempt number ``attempt`` and the next; ``chance`` is a random number in [0, 1)."""
+        full = self.delay * self.backoff ** (attempt - 1)
+        if self.max_delay is not None:
+            full = min(full, self.max_delay)
+        return full * (1 - self.jitter * chance)

@@ -1,0 +1,157 @@
+"""What a store keeps, as it keeps it: values encoded to text, times as microseconds.
+
+Surfaces show the records (``Execution``, ``CheckpointCall`` ...) that are made from these.
+``NamedTuple`` and not dataclass: thousands of call rows are made and loaded in the time of one
+disk sync, and a frozen dataclass takes three times as long to make.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kitaru.core.clock import Microseconds
+from kitaru.core.failure import Failure
+from kitaru.core.states import CallKind, CallStatus, Status
+
+Encoded = str
+"""A value as text: JSON with tags, larger parts replaced by references to blobs (``kitaru.values``)."""
+
+
+class ExecutionRow(NamedTuple):
+    """One execution.
+
+    ``flow`` is the flow's name and ``flow_ref`` where its function is found; ``image`` is the merged
+    image settings as JSON. ``attempt`` counts the runs of the body (S1.7), from 1.
+    """
+
+    execution_id: str
+    project: str
+    flow: str
+    flow_ref: str
+    status: Status
+    stack: str
+    inputs: Encoded
+    input_digest: str
+    created_at: Microseconds
+    epoch: int = 0
+    runner_id: str | None = None
+    parent_id: str | None = None
+    parent_call_id: str | None = None
+    original_id: str | None = None
+    retries: int = 0
+    cache: bool = True
+    image: str | None = None
+    code_digest: str | None = None
+    attempt: int = 1
+    started_at: Microseconds | None = None
+    ended_at: Microseconds | None = None
+    result: Encoded | None = None
+    failure: Failure | None = None
+    tags: tuple[str, ...] = ()
+
+
+class CallRow(NamedTuple):
+    """One call of an execution: its identity (S3.1), its present outcome, and where it came from.
+
+    ``position`` is its place in the order in which the body made its calls. ``attempt`` is the number
+    of its last attempt; the failed ones before it are ``AttemptRow``s. ``handled`` is True for a
+    failure that the body has seen, so that it is raised again and not run again (S3.2).
+    ``label`` is the checkpoint's ``type=``. ``cache_key`` is None where no later execution may reuse it.
+    """
+
+    call_id: str
+    name: str
+    kind: CallKind
+    position: int
+    input_digest: str
+    occurrence: int
+    inputs: Encoded
+    status: CallStatus
+    attempt: int
+    started_at: Microseconds
+    ended_at: Microseconds | None = None
+    output: Encoded | None = None
+    failure: Failure | None = None
+    handled: bool = False
+    label: str | None = None
+    code_digest: str | None = None
+    cache_key: str | None = None
+    source_execution_id: str | None = None
+    source_call_id: str | None = None
+    child_id: str | None = None
+
+
+class RecordedCall(NamedTuple):
+    """What the memo needs of a call; thousands of these are loaded when an execution resumes."""
+
+    call_id: str
+    name: str
+    kind: CallKind
+    input_digest: str
+    occurrence: int
+    status: CallStatus
+    attempt: int
+    handled: bool
+    output: Encoded | None
+    failure: Failure | None
+    inputs: Encoded
+
+
+class CachedOutput(NamedTuple):
+    """The newest success that the cross-run cache holds for a key (S3.5)."""
+
+    execution_id: str
+    call_id: str
+    output: Encoded
+
+
+class AttemptRow(NamedTuple):
+    """One ended attempt. ``call_id`` is ``""`` for a run of the flow's own body."""
+
+    call_id: str
+    number: int
+    status: CallStatus
+    started_at: Microseconds
+    ended_at: Microseconds
+    failure: Failure | None
+
+
+class ArtifactRow(NamedTuple):
+    """A value that was saved under a name. ``call_id`` is ``""`` where the flow body saved it."""
+
+    name: str
+    call_id: str
+    value: Encoded
+    created_at: Microseconds
+
+
+class MetadataRow(NamedTuple):
+    """One ``kitaru.log`` item. ``number`` repeats a numeric value, so that SQL can sum it."""
+
+    call_id: str
+    key: str
+    value: Encoded
+    number: float | None
+
+
+class DriftRow(NamedTuple):
+    """An input in which a resumed call differs from a record of the same name that was left over (S3.3).
+
+    ``recorded`` and ``given`` are None where the input was absent on that side.
+    """
+
+    call_id: str
+    recorded_call_id: str
+    input: str
+    recorded: Encoded | None
+    given: Encoded | None
+
+
+class RunnerRow(NamedTuple):
+    """A process that runs executions."""
+
+    runner_id: str
+    stack: str
+    host: str
+    pid: int
+    lease_until: Microseconds
