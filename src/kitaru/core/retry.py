@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from kitaru.errors import KitaruUsageError
 
 
 def check_retries(retries: object, owner: str) -> int:
     """Return ``retries`` where it is a count, else raise ``KitaruUsageError`` naming ``owner`` (S2.4)."""
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+    if not _is_count(retries) or retries < 0:
         raise KitaruUsageError(f"{owner}: retries={retries!r} must be a whole number, 0 or more.")
     return retries
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    """False for what callers without a type checker pass: True, 1.0, "3"."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +47,10 @@ class Retry:
     give_up_on: tuple[type[Exception], ...] | type[Exception] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
-            raise KitaruUsageError(f"Retry(attempts={self.attempts!r}): a whole number, 1 or more (the first attempt counts).")
+        if not _is_count(self.attempts) or self.attempts < 1:
+            raise KitaruUsageError(
+                f"Retry(attempts={self.attempts!r}): a whole number, 1 or more (the first attempt counts)."
+            )
         if self.delay < 0:
             raise KitaruUsageError(f"Retry(delay={self.delay!r}): seconds, 0 or more.")
         if self.backoff < 1:
@@ -54,11 +62,7 @@ class Retry:
 
     def wants(self, error: Exception, attempt: int) -> bool:
         """True where another attempt follows attempt number ``attempt`` (from 1) that ended in ``error``."""
-        return (
-            attempt < self.attempts
-            and isinstance(error, self.retry_on)
-            and not isinstance(error, self.give_up_on)
-        )
+        return attempt < self.attempts and isinstance(error, self.retry_on) and not isinstance(error, self.give_up_on)
 
     def pause(self, attempt: int, chance: float) -> float:
         """Seconds between attempt number ``attempt`` and the next; ``chance`` is a random number in [0, 1)."""

@@ -1,0 +1,28 @@
+"""What every test stands on: a home of its own, and no state left by the test before it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test's own KITARU_HOME. Automatic, so that no test can write into the developer's.
+
+    Other ``KITARU_`` variables of the shell are hidden, but for those that are meant for the tests.
+    """
+    for name in list(os.environ):
+        if name.startswith("KITARU_") and not name.startswith("KITARU_TEST_"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "kitaru-home"
+    monkeypatch.setenv("KITARU_HOME", str(folder))
+    yield folder
+    # Only where the test has loaded it: a unit test does not pay for the store.
+    wiring = sys.modules.get("kitaru.services.wiring")
+    if wiring is not None:
+        wiring.reset()
