@@ -1,0 +1,117 @@
+"""Trees of JSON <-> text, and the two questions about them that the hot path asks.
+
+A *tree* is what the JSON encoder takes: None, bool, int, finite float, str, list, and dict with str keys.
+A value that is its own tree is *native*; all others become a tree with tags (see ``walk``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from json.encoder import encode_basestring
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any
+"""A tree. Not spelt out as a recursive type: every encoder would have to cast to it."""
+
+LEAF_LIMIT = 16 * 1024
+"""The longest string, bytes or whole text that is kept in the row; longer ones become blobs (S4.4)."""
+
+INT_LIMIT = 1 << 2048
+"""Ints from here on are written in hex: Python may be told to parse no more than 640 decimal digits."""
+
+MAX_DEPTH = 200
+"""Levels of nesting. A fixed number, so that what was encoded can be decoded further down the stack."""
+
+_INFINITY = float("inf")
+_LEAVES = (type(None), bool)
+
+
+def _unexpected(value: object) -> Json:
+    raise AssertionError(f"not a tree: {type(value)}")
+
+
+def _make_encoder(sort_keys: bool) -> Callable[[Json], str]:
+    # The C encoder itself, made once: JSONEncoder.encode makes one per call, which takes longer than its work.
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # a Python without the C accelerator
+        return json.JSONEncoder(
+            ensure_ascii=False, check_circular=False, sort_keys=sort_keys, separators=(",", ":")
+        ).encode
+    encode: Any = make(None, _unexpected, encode_basestring, None, ":", ",", sort_keys, False, False)
+    join = "".join
+    return lambda tree: join(encode(tree, 0))
+
+
+to_text: Callable[[Json], str] = _make_encoder(sort_keys=False)
+"""The compact JSON text of a tree, dicts in their own order."""
+
+_to_sorted_text = _make_encoder(sort_keys=True)
+_scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder().scan_once
+
+
+def from_text(text: str) -> Json:
+    """The tree of a text that ``to_text`` made. Raises ``ValueError`` for anything else."""
+    try:
+        tree, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("it is empty or not JSON") from None
+    if end != len(text):
+        raise ValueError(f"it goes on after its end, at character {end}")
+    return tree
+
+
+def canonical_text(tree: Json) -> str:
+    """The text of a tree that is the same for every order of its dicts: what digests are made of (S3.1).
+
+    Sets need no care: their elements are written in canonical order.
+    """
+    text = _to_sorted_text(tree)
+    return _to_sorted_text(_sort_pairs(tree)) if '"$dict"' in text else text
+
+
+def _sort_pairs(tree: Json) -> Json:
+    if type(tree) is list:
+        return [_sort_pairs(item) for item in tree]
+    if type(tree) is not dict:
+        return tree
+    if len(tree) == 1 and "$dict" in tree:
+        return {"$dict": sorted((_sort_pairs(pair) for pair in tree["$dict"]), key=_to_sorted_text)}
+    return {key: _sort_pairs(item) for key, item in tree.items()}
+
+
+def is_native(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """True where a value is its own tree, and none of its strings is long enough for a blob.
+
+    This is the hot path: most values that agents pass are native, and then nothing is copied. Only
+    exact types count, since the C encoder would flatten a subclass. Lone surrogates are not looked
+    for here: they show when the text is turned into UTF-8.
+    """
+    cls = type(value)
+    if cls is dict:
+        if not depth:
+            return False
+        for key, item in value.items():
+            if type(key) is not str or key[:1] == "$":
+                return False
+            cls = type(item)
+            if cls is str:
+                if len(item) > LEAF_LIMIT:
+                    return False
+            elif not is_native(item, depth - 1):
+                return False
+        return True
+    if cls is str:
+        return len(value) <= LEAF_LIMIT
+    if cls is int:
+        return -INT_LIMIT < value < INT_LIMIT
+    if cls is list:
+        if not depth:
+            return False
+        for item in value:
+            if not is_native(item, depth - 1):
+                return False
+        return True
+    if cls is float:
+        return -_INFINITY < value < _INFINITY  # False for nan as well
+    return cls in _LEAVES

@@ -1,0 +1,124 @@
+"""``ValueCodec``: the ``Values`` port over a blob store (S4, S3.4, and the digests of S3.1)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from kitaru.core.failure import Failure
+from kitaru.core.ports import Blobs, EncodedInputs
+from kitaru.core.rows import Encoded
+from kitaru.errors import KitaruSerializationError
+from kitaru.values.codecs import decoder_for, encoder_for
+from kitaru.values.json_text import LEAF_LIMIT, Json, canonical_text, from_text, is_native, to_text
+from kitaru.values.walk import Reader, Refused, TooDeep, Writer, blob_tree
+
+
+class ValueCodec:
+    """Python values <-> text, exactly. Safe to use from many threads.
+
+    Args:
+        blobs: Where large parts go.
+        allow_pickle: Carry what nothing else can carry by pickling it, and load such records (S4.2).
+            Only for values that nobody else can write: loading a pickle runs code.
+    """
+
+    def __init__(self, blobs: Blobs, *, allow_pickle: bool = False) -> None:
+        self._blobs = blobs
+        self._allow_pickle = allow_pickle
+
+    def encode(self, value: object, where: str) -> Encoded:
+        """Encode a value; ``where`` names it in messages. Raises ``KitaruSerializationError`` (S4.2)."""
+        try:
+            if is_native(value):
+                text = to_text(value)
+                if len(text) <= LEAF_LIMIT and text.isascii():
+                    return text
+            return self._text_and_tree(value, self._writer())[0]
+        except Refused as refused:
+            raise refused.error(where) from None
+
+    def decode(self, text: Encoded) -> object:
+        """The value again. Raises ``KitaruSerializationError`` where its type or blob is gone."""
+        tree = _parsed(text)
+        return self._reader().value(tree) if '"$' in text else tree
+
+    def encode_inputs(self, arguments: Mapping[str, object], *, allow_opaque: bool) -> EncodedInputs:
+        """Encode named arguments. Without ``allow_opaque`` one that cannot be carried is refused."""
+        if is_native(arguments):
+            text = to_text(arguments)
+            # Each argument is encoded like a value of its own, so that it shares its blob with an equal output.
+            # All of them together are short here, so each one is as well, and the form is the same.
+            if len(text) <= LEAF_LIMIT and text.isascii():
+                return EncodedInputs(text, _digest(canonical_text(arguments)), False)
+        writer = self._writer(allow_opaque=allow_opaque)
+        texts: list[str] = []
+        canonical: dict[str, Json] = {}
+        for name, argument in arguments.items():
+            text, tree = self._input(name, argument, writer)
+            texts.append(f"{to_text(name)}:{text}")
+            canonical[name] = tree
+        return EncodedInputs(f"{{{','.join(texts)}}}", _digest(canonical_text(canonical)), writer.opaque)
+
+    def decode_inputs(self, text: Encoded) -> dict[str, object]:
+        """The arguments again; opaque ones as ``Opaque`` tokens."""
+        reader = self._reader()
+        return {name: reader.value(tree) for name, tree in _parsed(text).items()}
+
+    def split_inputs(self, text: Encoded) -> dict[str, Encoded]:
+        """Each argument's own encoded text, without decoding."""
+        return {name: to_text(tree) for name, tree in _parsed(text).items()}
+
+    def _input(self, name: str, argument: object, writer: Writer) -> tuple[Encoded, Json]:
+        """The text of an argument, and the tree that its digest counts."""
+        try:
+            text, tree = self._text_and_tree(argument, writer)
+        except TooDeep as refused:
+            if not writer.allow_opaque:
+                raise refused.error(f"argument {name}") from None
+            tree = writer.token(argument)
+            text = to_text(tree)
+        except Refused as refused:
+            raise refused.error(f"argument {name}") from None
+        return text, tree
+
+    def _text_and_tree(self, value: object, writer: Writer) -> tuple[Encoded, Json]:
+        """The text of a whole value, and the tree that its digest counts."""
+        tree = value if is_native(value) else writer.tree(value)
+        text = to_text(tree)
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:  # lone surrogates: the walk tags the strings that have them
+            tree = writer.tree(value)
+            text = to_text(tree)
+            data = text.encode()
+        if len(data) <= LEAF_LIMIT:
+            return text, tree
+        blob = writer.blob("json", data)
+        # The blob has its dicts in their own order; what counts is the content in canonical order.
+        canonical = canonical_text(tree).encode()
+        counted = blob if canonical == data else blob_tree("json", hashlib.sha256(canonical).hexdigest(), len(data))
+        return to_text(blob), counted
+
+    def encode_exception(self, error: BaseException) -> Encoded | None:
+        return None
+
+    def decode_exception(self, failure: Failure) -> BaseException | None:
+        return None
+
+    def _writer(self, *, allow_opaque: bool = False) -> Writer:
+        return Writer(encoder_for, self._blobs, allow_opaque=allow_opaque, allow_pickle=self._allow_pickle)
+
+    def _reader(self) -> Reader:
+        return Reader(decoder_for, self._blobs, allow_pickle=self._allow_pickle)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parsed(text: Encoded) -> Json:
+    try:
+        return from_text(text)
+    except ValueError as error:
+        raise KitaruSerializationError(f"A recorded value is damaged ({error}): {text[:80]!r}.") from error

@@ -1,0 +1,233 @@
+"""The two walks: ``Writer`` turns a value into a tree of JSON, ``Reader`` turns the tree into the value.
+
+A value that JSON cannot express is a dict with one key, its tag: ``{"$tuple": [1, 2]}``. Since a user's
+dict with such a key is written as ``{"$dict": [[key, value], ...]}``, tags cannot be confused with data.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from kitaru.core.ports import Blobs
+from kitaru.core.references import reference_of, resolve
+from kitaru.errors import KitaruError, KitaruNotFoundError, KitaruSerializationError
+from kitaru.values.json_text import LEAF_LIMIT, MAX_DEPTH, Json, canonical_text, from_text
+
+
+class Step(Enum):
+    """How a part hangs in its whole; the value is how a message writes it."""
+
+    ITEM = "[{}]"
+    ATTRIBUTE = ".{}"
+    KEY = " key {}"
+    ELEMENT = " element {}"
+
+
+class Refused(Exception):
+    """A part cannot be carried exactly. The steps to it are gathered while the walk unwinds."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.steps: list[tuple[Step, object, object]] = []
+
+    def error(self, where: str) -> KitaruSerializationError:
+        """What the user sees: the path from ``where``, and the reason with its remedy."""
+        path = "".join(step.value.format(_shown(key, step)) for step, key, _ in reversed(self.steps))
+        return KitaruSerializationError(f"{where}{path} cannot be recorded exactly: {self.reason}")
+
+
+class TooDeep(Refused):
+    """Nested without end, or too deeply. Of its own type because no part of the value can stand for it."""
+
+    def error(self, where: str) -> KitaruSerializationError:
+        wholes = [id(whole) for _, _, whole in reversed(self.steps)]
+        again = next((n for n, whole in enumerate(wholes) if whole in wholes[:n]), None)
+        if again is None:
+            self.steps.clear()
+        else:
+            self.steps = self.steps[len(wholes) - again :]
+            self.reason = "it contains itself. Record ids instead of references to the whole."
+        return super().error(where)
+
+
+def _shown(key: object, step: Step) -> str:
+    if step is Step.ATTRIBUTE:
+        return str(key)
+    text = f'"{key}"' if type(key) is str else repr(key)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+class Leaf(NamedTuple):
+    """Decodes a tag whose payload is bytes: base64 in the text, or the blob itself."""
+
+    decode: Callable[[bytes], object]
+
+
+class Writer:
+    """Turns one value into a tree. Blobs are on disk when it returns.
+
+    Attributes:
+        opaque: True once a part has been replaced by a token of its type (S3.4).
+    """
+
+    def __init__(
+        self, encoder_for: EncoderFor, blobs: Blobs, *, allow_opaque: bool = False, allow_pickle: bool = False
+    ) -> None:
+        self._encoder_for = encoder_for
+        self._blobs = blobs
+        self._depth = 0
+        self.allow_opaque = allow_opaque
+        self.allow_pickle = allow_pickle
+        self.opaque = False
+
+    def tree(self, value: object) -> Json:
+        """The tree of a value. Raises ``Refused``."""
+        cls = type(value)
+        if self._depth >= MAX_DEPTH:
+            raise TooDeep(f"it is nested more than {MAX_DEPTH} levels deep. Record a flatter value.")
+        self._depth += 1
+        try:
+            encode = self._encoder_for(cls, self.allow_pickle)
+            return encode(value, self)
+        except TooDeep:
+            raise
+        except RecursionError:
+            raise TooDeep("it is nested too deeply for this call stack. Record a flatter value.") from None
+        except Refused:
+            if not self.allow_opaque:
+                raise
+            return self.token(value)
+        finally:
+            self._depth -= 1
+
+    def token(self, value: object) -> Json:
+        """What stands for a value that cannot be digested: its type (S3.4)."""
+        self.opaque = True
+        return {"$opaque": reference_of(type(value).__module__, type(value).__qualname__)}
+
+    def part(self, whole: object, step: Step, key: object, value: object) -> Json:
+        """The tree of a part of ``whole``; ``step`` and ``key`` name it in a refusal."""
+        try:
+            return self.tree(value)
+        except Refused as refused:
+            refused.steps.append((step, key, whole))
+            raise
+
+    def items(self, whole: object, values: Iterable[object]) -> list[Json]:
+        """The trees of the items of a sequence."""
+        return [self.part(whole, Step.ITEM, index, value) for index, value in enumerate(values)]
+
+    def elements(self, whole: Iterable[object]) -> list[Json]:
+        """The trees of the elements of a set, in an order that depends on nothing but them."""
+        return sorted((self.part(whole, Step.ELEMENT, value, value) for value in whole), key=canonical_text)
+
+    def attributes(self, whole: object, state: dict[str, object]) -> dict[str, Json]:
+        """The trees of an object's attributes."""
+        return {name: self.part(whole, Step.ATTRIBUTE, name, value) for name, value in state.items()}
+
+    def leaf(self, tag: str, data: bytes) -> Json:
+        """Bytes under a tag whose decoder is a ``Leaf``; a blob where they are many (S4.4)."""
+        if len(data) > LEAF_LIMIT:
+            return self.blob(tag, data)
+        return {f"${tag}": base64.b64encode(data).decode("ascii")}
+
+    def blob(self, codec: str, data: bytes) -> Json:
+        """Put bytes into the blob store; the tree is their address."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._blobs.put(digest, data)
+        return blob_tree(codec, digest, len(data))
+
+
+def blob_tree(codec: str, digest: str, size: int) -> Json:
+    """How a tree refers to a blob."""
+    return {"$blob": {"codec": codec, "digest": digest, "size": size}}
+
+
+class Reader:
+    """Turns one tree into the value. Changes the tree: it is used once."""
+
+    def __init__(self, decoder_for: DecoderFor, blobs: Blobs, *, allow_pickle: bool = False) -> None:
+        self._decoder_for = decoder_for
+        self._blobs = blobs
+        self._resolved: dict[str, object] = {}
+        self.allow_pickle = allow_pickle
+
+    def value(self, tree: Json) -> Any:
+        """The value of a tree. Raises ``KitaruSerializationError`` where a type or a blob is gone."""
+        cls = type(tree)
+        if cls is dict:
+            if len(tree) == 1:
+                ((key, payload),) = tree.items()
+                if key[:1] == "$":
+                    return self._tagged(key[1:], payload)
+            for key, item in tree.items():
+                if type(item) is dict or type(item) is list:
+                    tree[key] = self.value(item)
+        elif cls is list:
+            for index, item in enumerate(tree):
+                if type(item) is dict or type(item) is list:
+                    tree[index] = self.value(item)
+        return tree
+
+    def resolve(self, reference: str) -> Any:
+        """The class or function of a reference."""
+        if reference not in self._resolved:
+            self._resolved[reference] = resolve(reference)
+        return self._resolved[reference]
+
+    def _tagged(self, tag: str, payload: Json) -> object:
+        try:
+            if tag == "blob":
+                return self._blob(payload)
+            decode = self._decoder_for(tag)
+            if isinstance(decode, Leaf):
+                return decode.decode(base64.b64decode(payload))
+            return decode(payload, self)
+        except KitaruNotFoundError as error:
+            raise KitaruSerializationError(f"A recorded value cannot be restored: {error}") from error
+        except KitaruError:
+            raise
+        # Decoders call users' classes and optional libraries: whatever they raise, the record is at fault or
+        # the code has changed, and the caller learns which type it was.
+        except Exception as error:
+            raise KitaruSerializationError(
+                f"A recorded value ({tag} {_shown(payload, Step.ITEM)}) cannot be restored: "
+                f"{type(error).__name__}: {error}. Restore the code and the libraries that it was recorded with."
+            ) from error
+
+    def _blob(self, reference: Json) -> object:
+        codec, size = reference["codec"], reference["size"]
+        data = self._blobs.get(reference["digest"])
+        if len(data) != size:
+            raise KitaruSerializationError(
+                f"Blob {reference['digest']} has {len(data)} bytes instead of {size}: it is damaged. "
+                "Restore it from a copy, or run the checkpoint again."
+            )
+        if codec == "json":
+            return self.value(from_text(data.decode()))
+        decode = self._decoder_for(codec)
+        if not isinstance(decode, Leaf):
+            raise KitaruSerializationError(f"Blob {reference['digest']} has the unknown codec {codec!r}.")
+        return decode.decode(data)
+
+
+Encoder: TypeAlias = Callable[[Any, Writer], Json]
+"""Makes the tree of a value of one type."""
+
+Decoder: TypeAlias = Callable[[Any, Reader], object] | Leaf
+"""Makes the value of a tag's payload."""
+
+
+class EncoderFor(Protocol):
+    """Finds the encoder of an exact type. Raises ``Refused`` where there is none."""
+
+    def __call__(self, cls: type, allow_pickle: bool, /) -> Encoder: ...
+
+
+DecoderFor: TypeAlias = Callable[[str], Decoder]
+"""Finds the decoder of a tag. Raises ``KitaruSerializationError`` where there is none."""
