@@ -1,0 +1,265 @@
+"""Applies commits within one transaction: each type of mutation has one function here.
+
+Rows that only have to be written are gathered by statement and written together at the end; they touch
+different tables, or commute. Only ``HandledChanged`` changes rows that may still be gathered, so it
+writes them out first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kitaru.core.mutations import (
+    AlreadyExists,
+    ArtifactSaved,
+    AttemptFailed,
+    CallRecorded,
+    CallStarted,
+    Claimed,
+    Commit,
+    Conflict,
+    DriftFound,
+    ExecutionCreated,
+    Fenced,
+    FlowAttemptStarted,
+    HandledChanged,
+    MetadataLogged,
+    Refusal,
+    StatusChanged,
+)
+from kitaru.core.states import Status, may_follow
+from kitaru.store import rows, statements
+from kitaru.store.faults import UNWRITABLE
+
+_OWN_COMPARISON = frozenset({ExecutionCreated, Claimed, StatusChanged})
+"""Mutations that a commit without an epoch may hold."""
+
+
+class State(NamedTuple):
+    """What a commit is compared with."""
+
+    status: Status
+    epoch: int
+    runner_id: str | None
+
+
+class Transaction:
+    """Commits on their way into one write transaction. Used by one thread, under the writer's lock.
+
+    Args:
+        connection: In the transaction.
+        is_gone: Whether a runner is unknown, dead or without a lease.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, is_gone: Callable[[str], bool]) -> None:
+        self.connection = connection
+        self.is_gone = is_gone
+        self._states: dict[str, State | None] = {}
+        self._rows: dict[str, list[rows.Values]] = {}
+
+    def apply(self, commits: Sequence[Commit]) -> list[Refusal | None]:
+        """Write the commits; answer ``Fenced`` for those whose epoch is over.
+
+        Raises ``Refusal`` where one is refused later than that. Something of it may have been written
+        then: the transaction must be rolled back, to the last savepoint at least.
+        """
+        try:
+            answers = [self._apply(commit) for commit in commits]
+            self.flush()
+        except UNWRITABLE as error:
+            raise Refusal(f"The commit cannot be written, a value in it fits no row: {error}.") from error
+        return answers
+
+    def _apply(self, commit: Commit) -> Refusal | None:
+        execution_id, epoch, mutations = commit
+        if epoch is None:
+            refusal = _without_epoch(mutations)
+            if refusal is not None:
+                return refusal
+        else:
+            state = self.state(execution_id)
+            if state is None or state.epoch != epoch or state.status is not Status.RUNNING:
+                return Fenced(state.status if state else None)
+        for mutation in mutations:
+            _APPLY[type(mutation)](self, execution_id, mutation)
+        return None
+
+    def state(self, execution_id: str) -> State | None:
+        """The execution's state in this transaction; None where there is no such execution."""
+        try:
+            return self._states[execution_id]
+        except KeyError:
+            row = self.connection.execute(statements.EXECUTION_STATE, {"execution_id": execution_id}).fetchone()
+            state = None if row is None else State(rows.status_of(row[0]), row[1], row[2])
+            self._states[execution_id] = state
+            return state
+
+    def set_state(self, execution_id: str, state: State) -> None:
+        """Remember what this transaction has made of an execution."""
+        self._states[execution_id] = state
+
+    def add(self, statement: str, values: rows.Values) -> None:
+        """Gather a row for a positional statement."""
+        try:
+            self._rows[statement].append(values)
+        except KeyError:
+            self._rows[statement] = [values]
+
+    def flush(self) -> None:
+        """Write the gathered rows."""
+        gathered, self._rows = self._rows, {}
+        for statement, values in gathered.items():
+            written = self.connection.executemany(statement, values).rowcount
+            if statement is _RECORD_CALL and written != len(values):
+                raise self._recorded_already(values)
+
+    def _recorded_already(self, values: list[rows.Values]) -> Conflict:
+        state = self.state(values[0][0])
+        return Conflict(state.status if state else None)
+
+
+def _without_epoch(mutations: Sequence[object]) -> Refusal | None:
+    for mutation in mutations:
+        if type(mutation) not in _OWN_COMPARISON:
+            return Refusal(
+                f"A commit without an epoch cannot hold {type(mutation).__name__}: nothing says that the writer "
+                "owns the execution. Give the commit the epoch of the claim."
+            )
+    return None
+
+
+def _create(transaction: Transaction, _: str, mutation: ExecutionCreated) -> None:
+    row = mutation.row
+    if transaction.connection.execute(_CREATE_EXECUTION, rows.execution_values(row)).rowcount != 1:
+        raise AlreadyExists(f"an execution with the id {row.execution_id!r} is recorded already")
+    for position, tag in enumerate(row.tags):
+        transaction.add(_TAG_EXECUTION, (row.execution_id, tag, position))
+    transaction.set_state(row.execution_id, State(row.status, row.epoch, row.runner_id))
+
+
+def _claim(transaction: Transaction, execution_id: str, mutation: Claimed) -> None:
+    state = transaction.state(execution_id)
+    if state is None:
+        raise Conflict(None)
+    legal = (
+        state.status is mutation.from_status
+        and state.epoch == mutation.from_epoch
+        and may_follow(state.status, Status.RUNNING)
+    )
+    owned = state.status is Status.RUNNING and state.runner_id is not None and not transaction.is_gone(state.runner_id)
+    if not legal or owned:
+        raise Conflict(state.status)
+    transaction.connection.execute(
+        statements.CLAIM_EXECUTION,
+        {"execution_id": execution_id, "runner_id": mutation.runner_id, "attempt": mutation.attempt},
+    )
+    transaction.set_state(execution_id, State(Status.RUNNING, state.epoch + 1, mutation.runner_id))
+
+
+def _change_status(transaction: Transaction, execution_id: str, mutation: StatusChanged) -> None:
+    state = transaction.state(execution_id)
+    if state is None:
+        raise Conflict(None)
+    if state.status not in mutation.from_statuses or not may_follow(state.status, mutation.to):
+        raise Conflict(state.status)
+    _move(transaction, execution_id, mutation, runner_id=state.runner_id, result=mutation.result)
+    if mutation.cascade:
+        descendants = transaction.connection.execute(statements.DESCENDANTS, {"execution_id": execution_id}).fetchall()
+        for descendant_id, text in descendants:
+            status = rows.status_of(text)
+            if not status.finished and may_follow(status, mutation.to):
+                _move(transaction, descendant_id, mutation, runner_id=None, result=None)
+
+
+def _move(
+    transaction: Transaction, execution_id: str, mutation: StatusChanged, *, runner_id: str | None, result: str | None
+) -> None:
+    state = transaction.state(execution_id)
+    owner = runner_id if mutation.to is Status.RUNNING else None
+    type_, message, origin, detail = rows.failure_values(mutation.failure)
+    transaction.connection.execute(
+        statements.MOVE_EXECUTION,
+        {
+            "execution_id": execution_id,
+            "status": str(mutation.to),
+            "runner_id": owner,
+            "ended_at": mutation.at if mutation.to.finished else None,
+            "result": result,
+            "failure_type": type_,
+            "failure_message": message,
+            "failure_origin": origin,
+            "failure_detail": detail,
+        },
+    )
+    if state is not None:
+        transaction.set_state(execution_id, State(mutation.to, state.epoch, owner))
+
+
+def _start_flow_attempt(transaction: Transaction, execution_id: str, mutation: FlowAttemptStarted) -> None:
+    transaction.connection.execute(
+        statements.SET_ATTEMPT, {"execution_id": execution_id, "number": mutation.number}
+    )
+
+
+def _start_call(transaction: Transaction, execution_id: str, mutation: CallStarted) -> None:
+    transaction.add(_START_CALL, rows.call_values(execution_id, mutation.row))
+
+
+def _record_call(transaction: Transaction, execution_id: str, mutation: CallRecorded) -> None:
+    transaction.add(_RECORD_CALL, rows.call_values(execution_id, mutation.row))
+
+
+def _record_attempt(transaction: Transaction, execution_id: str, mutation: AttemptFailed) -> None:
+    transaction.add(_RECORD_ATTEMPT, rows.attempt_values(execution_id, mutation.row))
+
+
+def _set_handled(transaction: Transaction, execution_id: str, mutation: HandledChanged) -> None:
+    transaction.flush()
+    handled = int(mutation.handled)
+    transaction.connection.executemany(
+        statements.SET_HANDLED,
+        [{"execution_id": execution_id, "call_id": call_id, "handled": handled} for call_id in mutation.call_ids],
+    )
+
+
+def _log_metadata(transaction: Transaction, execution_id: str, mutation: MetadataLogged) -> None:
+    for row in mutation.rows:
+        transaction.add(_LOG_METADATA, rows.metadata_values(execution_id, row))
+
+
+def _save_artifact(transaction: Transaction, execution_id: str, mutation: ArtifactSaved) -> None:
+    transaction.add(_SAVE_ARTIFACT, rows.artifact_values(execution_id, mutation.row))
+
+
+def _report_drift(transaction: Transaction, execution_id: str, mutation: DriftFound) -> None:
+    transaction.connection.execute(statements.CLEAR_DRIFT, {"execution_id": execution_id})
+    transaction.connection.executemany(
+        _RECORD_DRIFT, [(execution_id, position, *row) for position, row in enumerate(mutation.rows)]
+    )
+
+
+_CREATE_EXECUTION = statements.positional(statements.CREATE_EXECUTION)
+_TAG_EXECUTION = statements.positional(statements.TAG_EXECUTION)
+_RECORD_CALL = statements.positional(statements.RECORD_CALL)
+_START_CALL = statements.positional(statements.START_CALL)
+_RECORD_ATTEMPT = statements.positional(statements.RECORD_ATTEMPT)
+_LOG_METADATA = statements.positional(statements.LOG_METADATA)
+_SAVE_ARTIFACT = statements.positional(statements.SAVE_ARTIFACT)
+_RECORD_DRIFT = statements.positional(statements.RECORD_DRIFT)
+
+# ``Any``: each function takes the type of mutation that it stands under.
+_APPLY: Mapping[type[Any], Callable[[Transaction, str, Any], None]] = {
+    ExecutionCreated: _create,
+    Claimed: _claim,
+    StatusChanged: _change_status,
+    FlowAttemptStarted: _start_flow_attempt,
+    CallStarted: _start_call,
+    CallRecorded: _record_call,
+    AttemptFailed: _record_attempt,
+    HandledChanged: _set_handled,
+    MetadataLogged: _log_metadata,
+    ArtifactSaved: _save_artifact,
+    DriftFound: _report_drift,
+}

@@ -1,0 +1,24 @@
+"""Reads artifacts."""
+
+from __future__ import annotations
+
+from builtins import list as List  # the port has a method of that name
+
+from kitaru.core.rows import ArtifactRow
+from kitaru.store import statements
+from kitaru.store.sqlite import Database
+
+
+class SqlArtifacts:
+    """The ``Artifacts`` port in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, execution_id: str, name: str) -> ArtifactRow | None:
+        found = self._database.read(statements.GET_ARTIFACT, {"execution_id": execution_id, "name": name})
+        return ArtifactRow(*found[0]) if found else None
+
+    def list(self, execution_id: str) -> List[ArtifactRow]:
+        found = self._database.read(statements.ARTIFACTS, {"execution_id": execution_id})
+        return [ArtifactRow(*values) for values in found]

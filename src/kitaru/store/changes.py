@@ -1,0 +1,106 @@
+"""Wakes those who wait for a change, made by this process or another."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+
+from kitaru.errors import KitaruStoreError
+from kitaru.store.forks import forget_in_child
+from kitaru.store.sqlite import Database
+
+_INTERVAL = 0.015
+"""Seconds between two looks at the database file. One look takes about 5 microseconds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Changes:
+    """The subscriptions to one database.
+
+    A thread watches the file while there are subscribers; it sees every commit to it, this process's
+    included. ``_listeners`` and ``_stop`` are written under ``_lock`` only; ``_listeners`` is replaced
+    and never changed, so that it can be read without.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._listeners: tuple[Callable[[], None], ...] = ()
+        self._stop: threading.Event | None = None
+        self._thread: threading.Thread | None = None
+        forget_in_child(self)
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Add a listener; the answer removes it."""
+        entry = lambda: listener()  # noqa: E731  # an object of its own, as one listener may subscribe twice
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not entry)
+                if not self._listeners and self._stop is not None:
+                    self._stop.set()
+                    self._stop = None
+
+        with self._lock:
+            self._listeners += (entry,)
+            if self._stop is None and self._database.path is not None:
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._watch, args=(self._stop,), name="kitaru-store-changes", daemon=True
+                )
+                self._thread.start()
+        return unsubscribe
+
+    @property
+    def wanted(self) -> bool:
+        """True where somebody listens."""
+        return bool(self._listeners)
+
+    def notify(self) -> None:
+        """Call every listener, on this thread."""
+        for listener in self._listeners:
+            try:
+                listener()
+            except Exception:  # the commit has been made: its caller must not be told the opposite
+                _log.exception("A listener to changes of the store %s failed.", self._database.name)
+
+    def close(self) -> None:
+        """End all subscriptions."""
+        with self._lock:
+            self._listeners = ()
+            if self._stop is not None:
+                self._stop.set()
+                self._stop = None
+            thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def after_fork(self) -> None:
+        """The listeners wake threads of the parent, and the watching thread stayed there."""
+        self._lock = threading.Lock()
+        self._listeners = ()
+        self._stop = None
+        self._thread = None
+
+    def _watch(self, stop: threading.Event) -> None:
+        connection: sqlite3.Connection | None = None
+        seen = None  # so the first look calls the listeners: a commit may have come before it
+        while not stop.wait(_INTERVAL):
+            try:
+                if connection is None:
+                    connection = self._database.reader()
+                    seen = None
+                version = connection.execute("PRAGMA data_version").fetchone()[0]
+            except (sqlite3.Error, KitaruStoreError):
+                # The thread must not die of a disk that is away for a while. Who waits asks the store
+                # itself from time to time, and gets the error then.
+                connection = None
+                continue
+            if version != seen:
+                seen = version
+                self.notify()
+        if connection is not None:
+            self._database.give_back(connection)

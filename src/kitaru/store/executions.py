@@ -1,0 +1,88 @@
+"""Reads executions, and deletes them."""
+
+from __future__ import annotations
+
+from builtins import list as List  # the port has a method of that name
+
+from kitaru.core.mutations import Conflict
+from kitaru.core.ports import ExecutionFilter
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.states import Status
+from kitaru.errors import KitaruNotFoundError
+from kitaru.store import rows, statements
+from kitaru.store.runners import SqlRunners
+from kitaru.store.sqlite import Database
+
+_LAST_CHARACTER = "\U0010ffff"
+
+
+class SqlExecutions:
+    """The ``Executions`` port in SQL."""
+
+    def __init__(self, database: Database, runners: SqlRunners) -> None:
+        self._database = database
+        self._runners = runners
+
+    def get(self, execution_id: str) -> ExecutionRow | None:
+        found = self._rows(self._database.read(statements.GET_EXECUTION, {"execution_id": execution_id}))
+        return found[0] if found else None
+
+    def status(self, execution_id: str) -> Status | None:
+        found = self._database.read(statements.GET_STATUS, {"execution_id": execution_id})
+        return rows.status_of(found[0][0]) if found else None
+
+    def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> List[ExecutionRow]:
+        parameters: dict[str, object] = {name: value for name, value in where._asdict().items() if value is not None}
+        statuses = parameters.pop("statuses", None) and where.statuses
+        if where.statuses == ():
+            return []
+        if after is not None:
+            parameters |= {"after": after, "after_created_at": self._created_at(after)}
+        given = [name for name in parameters if name != "after_created_at"]
+        for index, status in enumerate(statuses or ()):
+            parameters[f"status_{index}"] = str(status)
+        statement = statements.list_executions(given, len(statuses or ()))
+        return self._rows(self._database.read(statement, parameters | {"limit": limit}))
+
+    def find(self, prefix: str, *, limit: int) -> List[str]:
+        parameters = {"first": prefix, "behind": prefix + _LAST_CHARACTER, "limit": limit}
+        return [execution_id for (execution_id,) in self._database.read(statements.FIND_EXECUTIONS, parameters)]
+
+    def orphans(self, *, project: str, stack: str, limit: int) -> List[ExecutionRow]:
+        self._runners.bury()
+        parameters = {"project": project, "stack": stack, "limit": limit}
+        return self._rows(self._database.read(statements.ORPHANS, parameters))
+
+    def is_orphan(self, execution_id: str) -> bool:
+        self._runners.bury()
+        return bool(self._database.read(statements.IS_ORPHAN, {"execution_id": execution_id}))
+
+    def pending(self, *, runner_id: str, limit: int) -> List[ExecutionRow]:
+        parameters = {"runner_id": runner_id, "limit": limit}
+        return self._rows(self._database.read(statements.PENDING_FOR_RUNNER, parameters))
+
+    def delete(self, execution_id: str) -> None:
+        with self._database.write() as connection:
+            found = connection.execute(statements.GET_STATUS, {"execution_id": execution_id}).fetchone()
+            status = rows.status_of(found[0]) if found else None
+            if status is None or not status.finished:
+                raise Conflict(status)
+            for statement in statements.DELETE_EXECUTION:
+                connection.execute(statement, {"execution_id": execution_id})
+
+    def _created_at(self, execution_id: str) -> int:
+        found = self._database.read(statements.GET_CREATED_AT, {"execution_id": execution_id})
+        if not found:
+            raise KitaruNotFoundError(
+                f"Execution {execution_id!r}, at which the last page ended, has been deleted. List from the start."
+            )
+        return found[0][0]
+
+    def _rows(self, found: List[rows.Values]) -> List[ExecutionRow]:
+        if not found:
+            return []
+        tags: dict[str, List[str]] = {}
+        parameters = {f"id_{index}": values[0] for index, values in enumerate(found)}
+        for execution_id, tag in self._database.read(statements.get_tags(len(found)), parameters):
+            tags.setdefault(execution_id, []).append(tag)
+        return [rows.read_execution(values, tuple(tags.get(values[0], ()))) for values in found]

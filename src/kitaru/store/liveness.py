@@ -1,0 +1,108 @@
+"""Tells at once that a runner on this machine is dead, without waiting for its lease.
+
+Each registered runner's process holds an exclusive lock on a file of its own, which the operating
+system releases when the process ends, however it ends. Who can share that lock has the proof. A process
+id was rejected: it is reused. Runners of other machines, and systems without ``fcntl``, have only leases.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import IO
+
+from kitaru.store.forks import forget_in_child
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+class RunnerLocks:
+    """The lock files beside one database; none where ``folder`` is None.
+
+    ``_held`` is written under ``_lock`` only.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder if fcntl is not None else None
+        self._lock = threading.Lock()
+        self._held: dict[str, IO[bytes]] = {}
+        forget_in_child(self)
+
+    def hold(self, runner_id: str) -> None:
+        """Hold the runner's lock until ``release``, or until this process ends."""
+        if self._folder is None or fcntl is None:
+            return
+        with self._lock:
+            if runner_id in self._held:
+                return
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / runner_id
+            while True:
+                file = path.open("ab")
+                fcntl.flock(file, fcntl.LOCK_EX)  # blocks only while somebody looks whether it is dead
+                if _is_same_file(file, path):
+                    break
+                file.close()  # it was removed as a dead runner's between open and lock
+            self._held[runner_id] = file
+
+    def release(self, runner_id: str) -> None:
+        """Let go of the lock and remove its file."""
+        with self._lock:
+            file = self._held.pop(runner_id, None)
+            if file is not None and self._folder is not None:
+                (self._folder / runner_id).unlink(missing_ok=True)
+                file.close()
+
+    def is_dead(self, runner_id: str) -> bool:
+        """True where the runner's process has certainly ended."""
+        file = self._lock_of_dead(runner_id)
+        if file is None:
+            return False
+        file.close()
+        return True
+
+    def remove(self, runner_id: str) -> None:
+        """Remove the file of a dead runner."""
+        file = self._lock_of_dead(runner_id)
+        if file is not None and self._folder is not None:
+            (self._folder / runner_id).unlink(missing_ok=True)
+            file.close()
+
+    def _lock_of_dead(self, runner_id: str) -> IO[bytes] | None:
+        if self._folder is None or fcntl is None:
+            return None
+        try:
+            file = (self._folder / runner_id).open("rb")
+        except OSError:  # no file: another machine's runner, or one that this user may not look at
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two who look do not meet
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
+
+    def close(self) -> None:
+        """Let go of all locks; the files stay, as those of dead runners."""
+        with self._lock:
+            for file in self._held.values():
+                file.close()
+            self._held.clear()
+
+    def after_fork(self) -> None:
+        """Close the child's copies. Not unlocked: that would take the lock from the parent."""
+        self._lock = threading.Lock()
+        for file in self._held.values():
+            file.close()
+        self._held = {}
+
+
+def _is_same_file(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,63 @@
+"""The processes that run executions, and their leases (S6.2)."""
+
+from __future__ import annotations
+
+import sqlite3
+from builtins import list as List  # the port has a method of that name
+
+from kitaru.core.rows import RunnerRow
+from kitaru.store import statements
+from kitaru.store.liveness import RunnerLocks
+from kitaru.store.sqlite import Database
+
+
+class SqlRunners:
+    """The ``Runners`` port in SQL."""
+
+    def __init__(self, database: Database, locks: RunnerLocks) -> None:
+        self._database = database
+        self._locks = locks
+
+    def register(self, row: RunnerRow, *, lease_seconds: float) -> None:
+        self._locks.hold(row.runner_id)  # first: without its lock a registered runner would count as dead
+        parameters = {
+            "runner_id": row.runner_id,
+            "stack": row.stack,
+            "host": row.host,
+            "pid": row.pid,
+            "lease": _microseconds(lease_seconds),
+        }
+        with self._database.write() as connection:
+            connection.execute(statements.REGISTER_RUNNER, parameters)
+
+    def heartbeat(self, runner_id: str, *, lease_seconds: float) -> bool:
+        parameters = {"runner_id": runner_id, "lease": _microseconds(lease_seconds)}
+        with self._database.write() as connection:
+            return connection.execute(statements.RENEW_LEASE, parameters).rowcount == 1
+
+    def retire(self, runner_id: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(statements.REMOVE_RUNNER, {"runner_id": runner_id})
+        self._locks.release(runner_id)
+
+    def list(self) -> List[RunnerRow]:
+        return [RunnerRow(*values) for values in self._database.read(statements.RUNNERS, {})]
+
+    def is_gone(self, connection: sqlite3.Connection, runner_id: str) -> bool:
+        """True where the runner is unknown, dead or without a lease. Asked within a write transaction."""
+        leased = connection.execute(statements.HAS_LEASE, {"runner_id": runner_id}).fetchone() is not None
+        return not leased or self._locks.is_dead(runner_id)
+
+    def bury(self) -> None:
+        """Forget the runners that are dead, so that SQL alone can tell whose executions are orphans."""
+        dead = [row.runner_id for row in self.list() if self._locks.is_dead(row.runner_id)]
+        if not dead:
+            return
+        with self._database.write() as connection:
+            connection.executemany(statements.REMOVE_RUNNER, [{"runner_id": runner_id} for runner_id in dead])
+        for runner_id in dead:  # after the row: a row without a file would count as alive
+            self._locks.remove(runner_id)
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)

@@ -1,0 +1,192 @@
+"""Connections to one SQLite database: one that writes, and a pool of those that read."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from kitaru.core.clock import Clock, SystemClock
+from kitaru.errors import KitaruStoreError
+from kitaru.store.faults import is_busy, store_error
+from kitaru.store.forks import forget_in_child
+from kitaru.store.migrate import check, migrate
+from kitaru.store.rows import Values
+
+BUSY_SECONDS = 10.0
+"""How long a write waits for another process before it gives up."""
+
+_IDLE_READERS = 8
+
+# Waiting for another process is waiting for the real world, whatever clock a test has injected.
+_machine = SystemClock()
+
+# Connections that a forked child has from its parent. SQLite allows neither their use nor closing them.
+_abandoned: list[sqlite3.Connection] = []
+
+
+class Database:
+    """A SQLite file in WAL mode, or, where ``path`` is None, a database in memory.
+
+    The writer belongs to whoever holds ``_lock``. A reader belongs to the thread that took it out of
+    ``_idle``; the pool is last in, first out, so that few connections stay warm. A connection per
+    thread was rejected: a process may have hundreds of threads. In memory there is one connection,
+    which reads and writes under the lock.
+    """
+
+    def __init__(self, path: Path | None, clock: Clock, *, synchronous: str) -> None:
+        self.path = path
+        self.name = "in memory" if path is None else str(path)
+        self._clock = clock
+        self._synchronous = synchronous
+        self._lock = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._idle: list[sqlite3.Connection] = []
+        self._unusable: str | None = None
+        forget_in_child(self)
+        with self._lock:
+            self._open_writer()
+
+    def read(self, statement: str, parameters: Mapping[str, object]) -> list[Values]:
+        """All rows of one SELECT."""
+        if self.path is None:
+            with self._lock:
+                return self._run(self._open_writer(), statement, parameters)
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self.reader()
+        rows = self._run(connection, statement, parameters)
+        self.give_back(connection)
+        return rows
+
+    def _run(self, connection: sqlite3.Connection, statement: str, parameters: Mapping[str, object]) -> list[Values]:
+        try:
+            return connection.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+        except UnicodeEncodeError:
+            return []  # a parameter that is no valid text: no row can hold it, so none is found
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction: committed at the end of the block, rolled back where it raises."""
+        with self._lock:
+            connection = self._open_writer()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back(connection)
+                raise self.error(error) from error
+            except BaseException:  # KeyboardInterrupt too: the next writer must find no open transaction
+                self._roll_back(connection)
+                raise
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:  # a full disk, for one, has rolled it back already
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # The caller is told of the first error. A new connection starts from what is on disk.
+            self._writer = None
+            connection.close()
+
+    def reader(self) -> sqlite3.Connection:
+        """A connection that reads, for the caller alone; ``give_back`` takes it."""
+        if self._unusable is not None:
+            raise KitaruStoreError(self._unusable)
+        try:
+            connection = self._connect("rw")
+            connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+        return connection
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Take a reader back into the pool."""
+        if self._unusable is None and len(self._idle) < _IDLE_READERS:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def error(self, error: sqlite3.Error) -> KitaruStoreError:
+        """What to raise for an error of SQLite."""
+        return store_error(self.name, self.path, error, BUSY_SECONDS)
+
+    def close(self) -> None:
+        """Close every connection; those in use close when they are given back."""
+        with self._lock:
+            self._unusable = f"The store {self.name} has been closed. Open it again with open_store."
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+        while self._idle:
+            self._idle.pop().close()
+
+    def after_fork(self) -> None:
+        """Leave the parent's connections alone and open new ones when they are needed."""
+        _abandoned.extend(self._idle)
+        self._idle = []
+        self._lock = threading.Lock()  # in the parent another thread may hold the old one
+        if self._writer is not None:
+            _abandoned.append(self._writer)
+            self._writer = None
+            if self.path is None:
+                self._unusable = "A store in memory stays with the process that made it. Use a file in forked processes."
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._writer is not None:
+            return self._writer
+        if self._unusable is not None:
+            raise KitaruStoreError(self._unusable)
+        try:
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = self._connect("rwc")
+            try:
+                check(connection, self.name)  # before the first write: what is not ours stays untouched
+                _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+                _patiently(lambda: migrate(connection, self.name))
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+        except OSError as error:
+            raise KitaruStoreError(
+                f"The folder of the store {self.name} cannot be made: {error}. Make it, or name another with KITARU_STORE."
+            ) from error
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -16384")
+        self._writer = connection
+        return connection
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            ":memory:" if self.path is None else f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=self.path is not None,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.create_function("kitaru_now", 0, self._clock.now)
+        return connection
+
+
+def _patiently(step: Callable[[], object]) -> None:
+    """Repeat a step that SQLite refuses at once, without its busy timeout, while another process is at it."""
+    deadline = _machine.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            step()
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or _machine.monotonic() > deadline:
+                raise
+            _machine.sleep(0.01)

@@ -1,0 +1,330 @@
+"""Every statement that the store runs, with named parameters: one text for SQLite and PostgreSQL.
+
+``kitaru_now()`` is the database's clock in microseconds (S6.2). Nothing here may use a function that
+only one of the databases has. Conditions on ``status`` are literals where a partial index needs them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PARAMETER = re.compile(r":(\w+)")
+
+
+def positional(text: str) -> str:
+    """The statement with ``?`` for each named parameter, for rows that are given as tuples.
+
+    Rows are written by the thousand; binding a tuple takes half the time of binding a mapping. The
+    tuple's order is that of the names in the text (``kitaru.store.rows`` makes it, a test compares).
+    """
+    return _PARAMETER.sub("?", text)
+
+
+def parameters(text: str) -> tuple[str, ...]:
+    """The names of the parameters, in the order of the text."""
+    return tuple(_PARAMETER.findall(text))
+
+
+_FAILURE = "failure_type, failure_message, failure_origin, failure_detail"
+_FAILURE_VALUES = ":failure_type, :failure_message, :failure_origin, :failure_detail"
+
+# ── executions ───────────────────────────────────────────────────────────────────────────────────
+
+# A new execution, unless its id is taken.
+CREATE_EXECUTION = f"""
+INSERT INTO executions (
+    execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
+    parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
+    result, {_FAILURE}
+) VALUES (
+    :execution_id, :project, :flow, :flow_ref, :status, :stack, :inputs, :input_digest, :created_at, :epoch,
+    :runner_id, :parent_id, :parent_call_id, :original_id, :retries, :cache, :image, :code_digest, :attempt,
+    :started_at, :ended_at, :result, {_FAILURE_VALUES}
+) ON CONFLICT (execution_id) DO NOTHING
+"""
+
+# One tag of a new execution; the same tag given twice counts once.
+TAG_EXECUTION = """
+INSERT INTO execution_tags (execution_id, tag, position) VALUES (:execution_id, :tag, :position)
+ON CONFLICT (execution_id, tag) DO NOTHING
+"""
+
+# What a commit is compared with: read once per execution and transaction.
+EXECUTION_STATE = "SELECT status, epoch, runner_id FROM executions WHERE execution_id = :execution_id"
+
+# A runner takes an execution over. The caller has compared status and epoch in this transaction.
+CLAIM_EXECUTION = """
+UPDATE executions SET
+    status = 'running', epoch = epoch + 1, runner_id = :runner_id, attempt = :attempt,
+    started_at = COALESCE(started_at, kitaru_now()), ended_at = NULL, result = NULL,
+    failure_type = NULL, failure_message = NULL, failure_origin = NULL, failure_detail = NULL
+WHERE execution_id = :execution_id
+"""
+
+# Another status, with all that belongs to it. The caller has compared the one before in this transaction.
+MOVE_EXECUTION = """
+UPDATE executions SET
+    status = :status, runner_id = :runner_id, ended_at = :ended_at, result = :result,
+    failure_type = :failure_type, failure_message = :failure_message,
+    failure_origin = :failure_origin, failure_detail = :failure_detail
+WHERE execution_id = :execution_id
+"""
+
+# All descendants of an execution, with their statuses.
+DESCENDANTS = """
+WITH RECURSIVE descendants (execution_id, status) AS (
+    SELECT execution_id, status FROM executions WHERE parent_id = :execution_id
+    UNION
+    SELECT child.execution_id, child.status
+    FROM descendants JOIN executions AS child ON child.parent_id = descendants.execution_id
+)
+SELECT execution_id, status FROM descendants
+"""
+
+# The body of a flow runs again.
+SET_ATTEMPT = "UPDATE executions SET attempt = :number WHERE execution_id = :execution_id"
+
+# The columns of an ExecutionRow, without tags.
+_EXECUTION = f"""
+SELECT execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
+    parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
+    result, {_FAILURE}
+FROM executions
+"""
+
+# One execution.
+GET_EXECUTION = _EXECUTION + "WHERE execution_id = :execution_id"
+
+# The status alone.
+GET_STATUS = "SELECT status FROM executions WHERE execution_id = :execution_id"
+
+# Executions, newest first; ``list_executions`` puts the conditions in.
+_LIST_EXECUTIONS = _EXECUTION + "WHERE {conditions} ORDER BY created_at DESC, execution_id DESC LIMIT :limit"
+
+_CONDITIONS = {
+    "flow": "flow = :flow",
+    "stack": "stack = :stack",
+    "tag": "execution_id IN (SELECT execution_id FROM execution_tags WHERE tag = :tag)",
+    "parent_id": "parent_id = :parent_id",
+    "original_id": "original_id = :original_id",
+    "project": "project = :project",
+    "created_after": "created_at > :created_after",
+    "created_before": "created_at < :created_before",
+    "after": "(created_at, execution_id) < (:after_created_at, :after)",
+}
+
+
+def list_executions(given: list[str], statuses: int) -> str:
+    """The list statement with the conditions of ``given``, and ``statuses`` many of ``:status_N``."""
+    conditions = [_CONDITIONS[name] for name in given]
+    if statuses:
+        conditions.append("status IN " + _placeholders("status", statuses))
+    return _LIST_EXECUTIONS.format(conditions=" AND ".join(conditions) or "1 = 1")
+
+
+# Where a page ended.
+GET_CREATED_AT = "SELECT created_at FROM executions WHERE execution_id = :execution_id"
+
+# Ids in a range of text.
+FIND_EXECUTIONS = """
+SELECT execution_id FROM executions
+WHERE execution_id >= :first AND execution_id < :behind ORDER BY execution_id LIMIT :limit
+"""
+
+
+def get_tags(count: int) -> str:
+    """The tags of ``count`` many executions ``:id_N``, each one's in the order in which they were given."""
+    return (
+        f"SELECT execution_id, tag FROM execution_tags WHERE execution_id IN {_placeholders('id', count)} "
+        "ORDER BY execution_id, position"
+    )
+
+
+def _placeholders(name: str, count: int) -> str:
+    return "(" + ", ".join(f":{name}_{index}" for index in range(count)) + ")"
+
+
+# True where a running or pending execution's runner is unknown or its lease has run out. Dead runners
+# are removed from the table before this is asked. Pending without a runner is nobody's loss.
+_ORPHAN = """
+status IN ('running', 'pending') AND (runner_id IS NOT NULL OR status = 'running')
+AND NOT EXISTS (
+    SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now()
+)
+"""
+
+# Executions without a living runner, oldest first.
+ORPHANS = _EXECUTION + f"""
+WHERE {_ORPHAN} AND project = :project AND stack = :stack
+ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+# The same for one execution.
+IS_ORPHAN = f"SELECT 1 FROM executions WHERE execution_id = :execution_id AND {_ORPHAN}"
+
+# What was recorded for a runner to begin with, oldest first.
+PENDING_FOR_RUNNER = _EXECUTION + """
+WHERE runner_id = :runner_id AND status = 'pending' ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+# Every row of an execution, the execution last.
+DELETE_EXECUTION = tuple(
+    f"DELETE FROM {table} WHERE execution_id = :execution_id"
+    for table in (
+        "execution_tags", "calls", "attempts", "waits", "artifacts", "metadata", "drift", "events", "logs",
+        "blob_references", "executions",
+    )
+)  # fmt: skip
+
+# ── calls ────────────────────────────────────────────────────────────────────────────────────────
+
+_INSERT_CALL = f"""
+INSERT INTO calls (
+    execution_id, call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt, started_at,
+    ended_at, output, {_FAILURE}, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id
+) VALUES (
+    :execution_id, :call_id, :name, :kind, :position, :input_digest, :occurrence, :inputs, :status, :attempt,
+    :started_at, :ended_at, :output, {_FAILURE_VALUES}, :handled, :label, :code_digest, :cache_key,
+    :source_execution_id, :source_call_id, :child_id
+)
+"""
+
+_REPLACE_CALL = """
+ON CONFLICT (execution_id, call_id) DO UPDATE SET
+    name = excluded.name, kind = excluded.kind, position = excluded.position,
+    input_digest = excluded.input_digest, occurrence = excluded.occurrence, inputs = excluded.inputs,
+    status = excluded.status, attempt = excluded.attempt, started_at = excluded.started_at,
+    ended_at = excluded.ended_at, output = excluded.output, failure_type = excluded.failure_type,
+    failure_message = excluded.failure_message, failure_origin = excluded.failure_origin,
+    failure_detail = excluded.failure_detail, handled = excluded.handled, label = excluded.label,
+    code_digest = excluded.code_digest, cache_key = excluded.cache_key,
+    source_execution_id = excluded.source_execution_id, source_call_id = excluded.source_call_id,
+    child_id = excluded.child_id
+"""
+
+# The outcome of a call. A success that is recorded already stays: then no row is changed.
+RECORD_CALL = _INSERT_CALL + _REPLACE_CALL + "WHERE calls.status <> 'completed'"
+
+# A call is under way. Any outcome that is recorded already stays.
+START_CALL = _INSERT_CALL + _REPLACE_CALL + "WHERE calls.status = 'running'"
+
+# Whether the body has seen a failure.
+SET_HANDLED = """
+UPDATE calls SET handled = :handled WHERE execution_id = :execution_id AND call_id = :call_id
+"""
+
+# The memo: every call with an outcome.
+MEMO = f"""
+SELECT call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, {_FAILURE}
+FROM calls WHERE execution_id = :execution_id AND status <> 'running'
+"""
+
+# The newest success under a cache key in another execution.
+CACHED = """
+SELECT execution_id, call_id, output FROM calls
+WHERE cache_key = :cache_key AND status = 'completed' AND execution_id <> :apart_from
+ORDER BY ended_at DESC LIMIT 1
+"""
+
+# All calls, as the body made them.
+CALLS = f"""
+SELECT call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt, started_at, ended_at,
+    output, {_FAILURE}, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id
+FROM calls WHERE execution_id = :execution_id ORDER BY position, call_id
+"""
+
+# An ended attempt.
+RECORD_ATTEMPT = f"""
+INSERT INTO attempts (execution_id, call_id, number, status, started_at, ended_at, {_FAILURE})
+VALUES (:execution_id, :call_id, :number, :status, :started_at, :ended_at, {_FAILURE_VALUES})
+ON CONFLICT (execution_id, call_id, number) DO UPDATE SET
+    status = excluded.status, started_at = excluded.started_at, ended_at = excluded.ended_at,
+    failure_type = excluded.failure_type, failure_message = excluded.failure_message,
+    failure_origin = excluded.failure_origin, failure_detail = excluded.failure_detail
+"""
+
+# The attempts of all calls.
+ATTEMPTS = f"""
+SELECT call_id, number, status, started_at, ended_at, {_FAILURE}
+FROM attempts WHERE execution_id = :execution_id ORDER BY call_id, number
+"""
+
+# One item of metadata; a later value replaces an earlier one.
+LOG_METADATA = """
+INSERT INTO metadata (execution_id, call_id, key, value, number)
+VALUES (:execution_id, :call_id, :key, :value, :number)
+ON CONFLICT (execution_id, call_id, key) DO UPDATE SET value = excluded.value, number = excluded.number
+"""
+
+# The metadata of all calls.
+METADATA = """
+SELECT call_id, key, value, number FROM metadata WHERE execution_id = :execution_id ORDER BY call_id, key
+"""
+
+# The drift report goes, so that a new one can take its place.
+CLEAR_DRIFT = "DELETE FROM drift WHERE execution_id = :execution_id"
+
+# One line of the drift report.
+RECORD_DRIFT = """
+INSERT INTO drift (execution_id, position, call_id, recorded_call_id, input, recorded, given)
+VALUES (:execution_id, :position, :call_id, :recorded_call_id, :input, :recorded, :given)
+"""
+
+# The drift report.
+DRIFT = """
+SELECT call_id, recorded_call_id, input, recorded, given
+FROM drift WHERE execution_id = :execution_id ORDER BY position
+"""
+
+# ── artifacts ────────────────────────────────────────────────────────────────────────────────────
+
+# A named value; a later one of the same name replaces it.
+SAVE_ARTIFACT = """
+INSERT INTO artifacts (execution_id, name, call_id, value, created_at)
+VALUES (:execution_id, :name, :call_id, :value, :created_at)
+ON CONFLICT (execution_id, name) DO UPDATE SET
+    call_id = excluded.call_id, value = excluded.value, created_at = excluded.created_at
+"""
+
+# One artifact.
+GET_ARTIFACT = """
+SELECT name, call_id, value, created_at FROM artifacts WHERE execution_id = :execution_id AND name = :name
+"""
+
+# The artifacts of an execution.
+ARTIFACTS = """
+SELECT name, call_id, value, created_at FROM artifacts WHERE execution_id = :execution_id ORDER BY name
+"""
+
+# ── runners ──────────────────────────────────────────────────────────────────────────────────────
+
+# A runner, with a lease from now on.
+REGISTER_RUNNER = """
+INSERT INTO runners (runner_id, stack, host, pid, lease_until)
+VALUES (:runner_id, :stack, :host, :pid, kitaru_now() + :lease)
+ON CONFLICT (runner_id) DO UPDATE SET
+    stack = excluded.stack, host = excluded.host, pid = excluded.pid, lease_until = excluded.lease_until
+"""
+
+# Renew a lease that has not run out.
+RENEW_LEASE = """
+UPDATE runners SET lease_until = kitaru_now() + :lease
+WHERE runner_id = :runner_id AND lease_until > kitaru_now()
+"""
+
+# Forget a runner.
+REMOVE_RUNNER = "DELETE FROM runners WHERE runner_id = :runner_id"
+
+# True where a runner's lease has not run out.
+HAS_LEASE = "SELECT 1 FROM runners WHERE runner_id = :runner_id AND lease_until > kitaru_now()"
+
+# All runners. The table has a row per process that runs executions; reading it whole is right.
+RUNNERS = "SELECT runner_id, stack, host, pid, lease_until FROM runners ORDER BY runner_id"
+
+# ── stacks ───────────────────────────────────────────────────────────────────────────────────────
+
+# The registered stacks.
+STACK_NAMES = "SELECT name FROM stacks ORDER BY name"
+
+# One setting.
+GET_SETTING = "SELECT value FROM settings WHERE key = :key"

@@ -1,0 +1,87 @@
+"""The ``Store`` port in SQL: one door for writes, and a reader for each aggregate."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kitaru.core.mutations import CallRecorded, CallStarted, Commit, Refusal
+from kitaru.store.apply import Transaction
+from kitaru.store.artifacts import SqlArtifacts
+from kitaru.store.calls import SqlCalls
+from kitaru.store.changes import Changes
+from kitaru.store.executions import SqlExecutions
+from kitaru.store.liveness import RunnerLocks
+from kitaru.store.runners import SqlRunners
+from kitaru.store.sqlite import Database
+from kitaru.store.stacks import SqlStacks
+
+
+class SqlStore:
+    """A store in a SQLite database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        path = database.path
+        self._locks = RunnerLocks(None if path is None else Path(f"{path}-runners"))
+        self._changes = Changes(database)
+        self._runners = SqlRunners(database, self._locks)
+        self.executions = SqlExecutions(database, self._runners)
+        self.calls = SqlCalls(database)
+        self.artifacts = SqlArtifacts(database)
+        self.runners = self._runners
+        self.stacks = SqlStacks(database)
+
+    def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:
+        """See ``Store.commit``. A commit that holds a value no row can hold is answered by a ``Refusal``."""
+        try:
+            with self._database.write() as connection:
+                answers = self._transaction(connection).apply(commits)
+        except Refusal as refusal:
+            if len(commits) == 1:
+                return [refusal]
+            answers = self._commit_apart(commits)
+        if self._changes.wanted and (self._database.path is None or _moves_an_execution(commits)):
+            self._changes.notify()
+        return answers
+
+    def _commit_apart(self, commits: Sequence[Commit]) -> list[Refusal | None]:
+        """Write a group again of which one was refused halfway, so that only that one is left out.
+
+        A savepoint each, which the common path does without, and still one transaction: where the disk
+        fails in the middle, nothing at all has been written.
+        """
+        answers: list[Refusal | None] = []
+        with self._database.write() as connection:
+            for commit in commits:
+                connection.execute("SAVEPOINT commit_apart")
+                try:
+                    answers += self._transaction(connection).apply([commit])
+                except Refusal as refusal:
+                    connection.execute("ROLLBACK TO commit_apart")
+                    answers.append(refusal)
+                connection.execute("RELEASE commit_apart")
+        return answers
+
+    def _transaction(self, connection: sqlite3.Connection) -> Transaction:
+        return Transaction(connection, lambda runner_id: self._runners.is_gone(connection, runner_id))
+
+    def changes(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """See ``Store.changes``. A commit that moves an execution calls the listeners on its own thread."""
+        return self._changes.subscribe(listener)
+
+    def close(self) -> None:
+        """End all subscriptions, let go of the locks of this process's runners, close all connections."""
+        self._changes.close()
+        self._locks.close()
+        self._database.close()
+
+
+_ONLY_CALLS = frozenset({CallStarted, CallRecorded})
+
+
+def _moves_an_execution(commits: Sequence[Commit]) -> bool:
+    # Who waits for an execution is woken at once. Records of calls come by the thousand, and the thread
+    # that watches the file reports them within milliseconds, many at a time.
+    return any(type(mutation) not in _ONLY_CALLS for commit in commits for mutation in commit.mutations)
