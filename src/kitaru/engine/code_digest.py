@@ -210,7 +210,14 @@ def _parts(value: object) -> Iterator[object]:  # noqa: C901  # a flat list of c
         case _ if type(value).__module__.partition(".")[0] == "kitaru":
             yield getattr(value, "fn", None)  # a checkpoint or a flow
         case _:
-            yield getattr(value, "__dict__", {}).get("__wrapped__")
+            yield _wrapped(value)
+
+
+def _wrapped(value: object) -> object:
+    try:
+        return getattr(value, "__dict__", {}).get("__wrapped__")
+    except Exception:  # a proxy's own code, which may fail outside of the context that it stands for
+        return None
 
 
 def _closure(fn: FunctionType) -> Iterator[tuple[str, object]]:

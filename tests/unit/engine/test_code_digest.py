@@ -291,6 +291,11 @@ def work(x): return agent.ask(x) and functools.reduce(helper, x) and x in {"p", 
         assert answer.stdout.strip() == expected
 
 
+def test_a_proxy_that_fails_outside_of_its_context_is_no_obstacle(project: Project) -> None:
+    proxy = "class Proxy:\n  @property\n  def __dict__(self): raise RuntimeError('no request')\nrequest = Proxy()\n"
+    assert project.digest(main=proxy + "def work(): return request.user\n")
+
+
 def test_a_function_that_was_digested_can_be_freed() -> None:
     def made() -> Callable[[], object]:
         names = ["a", "b"]
