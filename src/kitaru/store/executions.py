@@ -32,16 +32,18 @@ class SqlExecutions:
         return rows.status_of(found[0][0]) if found else None
 
     def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> List[ExecutionRow]:
-        parameters: dict[str, object] = {name: value for name, value in where._asdict().items() if value is not None}
-        statuses = parameters.pop("statuses", None) and where.statuses
         if where.statuses == ():
             return []
+        statuses = where.statuses or ()
+        parameters: dict[str, object] = {
+            name: value for name, value in where._asdict().items() if value is not None and name != "statuses"
+        }
         if after is not None:
-            parameters |= {"after": after, "after_created_at": self._created_at(after)}
-        given = [name for name in parameters if name != "after_created_at"]
-        for index, status in enumerate(statuses or ()):
-            parameters[f"status_{index}"] = str(status)
-        statement = statements.list_executions(given, len(statuses or ()))
+            parameters["after"] = after
+        statement = statements.list_executions(tuple(parameters), len(statuses))
+        if after is not None:
+            parameters["after_created_at"] = self._created_at(after)
+        parameters |= {f"status_{index}": str(status) for index, status in enumerate(statuses)}
         return self._rows(self._database.read(statement, parameters | {"limit": limit}))
 
     def find(self, prefix: str, *, limit: int) -> List[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Database:
             return []  # a parameter that is no valid text: no row can hold it, so none is found
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> Generator[sqlite3.Connection, None, None]:
         """One write transaction: committed at the end of the block, rolled back where it raises."""
         with self._lock:
             connection = self._open_writer()
@@ -136,7 +136,7 @@ class Database:
             _abandoned.append(self._writer)
             self._writer = None
             if self.path is None:
-                self._unusable = "A store in memory stays with the process that made it. Use a file in forked processes."
+                self._unusable = "A store in memory stays with the process that made it. Use a file."
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is not None:
@@ -149,7 +149,7 @@ class Database:
             connection = self._connect("rwc")
             try:
                 check(connection, self.name)  # before the first write: what is not ours stays untouched
-                _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+                _patiently(lambda: _use_wal(connection))
                 _patiently(lambda: migrate(connection, self.name))
             except BaseException:
                 connection.close()
@@ -158,7 +158,8 @@ class Database:
             raise self.error(error) from error
         except OSError as error:
             raise KitaruStoreError(
-                f"The folder of the store {self.name} cannot be made: {error}. Make it, or name another with KITARU_STORE."
+                f"The folder of the store {self.name} cannot be made: {error}. "
+                "Make it, or name another store with KITARU_STORE."
             ) from error
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -179,7 +180,11 @@ class Database:
         return connection
 
 
-def _patiently(step: Callable[[], object]) -> None:
+def _use_wal(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _patiently(step: Callable[[], None]) -> None:
     """Repeat a step that SQLite refuses at once, without its busy timeout, while another process is at it."""
     deadline = _machine.monotonic() + BUSY_SECONDS
     while True:

@@ -114,7 +114,7 @@ _CONDITIONS = {
 }
 
 
-def list_executions(given: list[str], statuses: int) -> str:
+def list_executions(given: tuple[str, ...], statuses: int) -> str:
     """The list statement with the conditions of ``given``, and ``statuses`` many of ``:status_N``."""
     conditions = [_CONDITIONS[name] for name in given]
     if statuses:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kitaru.core.mutations import CallRecorded, CallStarted, Commit, Refusal
+from kitaru.core.ports import Artifacts, Calls, Executions, Runners, Stacks
 from kitaru.store.apply import Transaction
 from kitaru.store.artifacts import SqlArtifacts
 from kitaru.store.calls import SqlCalls
@@ -27,11 +28,11 @@ class SqlStore:
         self._locks = RunnerLocks(None if path is None else Path(f"{path}-runners"))
         self._changes = Changes(database)
         self._runners = SqlRunners(database, self._locks)
-        self.executions = SqlExecutions(database, self._runners)
-        self.calls = SqlCalls(database)
-        self.artifacts = SqlArtifacts(database)
-        self.runners = self._runners
-        self.stacks = SqlStacks(database)
+        self.executions: Executions = SqlExecutions(database, self._runners)
+        self.calls: Calls = SqlCalls(database)
+        self.artifacts: Artifacts = SqlArtifacts(database)
+        self.runners: Runners = self._runners
+        self.stacks: Stacks = SqlStacks(database)
 
     def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:
         """See ``Store.commit``. A commit that holds a value no row can hold is answered by a ``Refusal``."""
