@@ -198,9 +198,7 @@ def _move(
 
 
 def _start_flow_attempt(transaction: Transaction, execution_id: str, mutation: FlowAttemptStarted) -> None:
-    transaction.connection.execute(
-        statements.SET_ATTEMPT, {"execution_id": execution_id, "number": mutation.number}
-    )
+    transaction.connection.execute(statements.SET_ATTEMPT, {"execution_id": execution_id, "number": mutation.number})
 
 
 def _start_call(transaction: Transaction, execution_id: str, mutation: CallStarted) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from builtins import list as List  # the port has a method of that name
-
 from kitaru.core.rows import ArtifactRow
 from kitaru.store import statements
 from kitaru.store.sqlite import Database
+
+# The port has a method called `list`, which hides the type inside the class.
+_Rows = list[ArtifactRow]
 
 
 class SqlArtifacts:
@@ -19,6 +20,6 @@ class SqlArtifacts:
         found = self._database.read(statements.GET_ARTIFACT, {"execution_id": execution_id, "name": name})
         return ArtifactRow(*found[0]) if found else None
 
-    def list(self, execution_id: str) -> List[ArtifactRow]:
+    def list(self, execution_id: str) -> _Rows:
         found = self._database.read(statements.ARTIFACTS, {"execution_id": execution_id})
         return [ArtifactRow(*values) for values in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sqlite3
 import threading
@@ -35,7 +36,7 @@ class Changes:
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Add a listener; the answer removes it."""
-        entry = lambda: listener()  # noqa: E731  # an object of its own, as one listener may subscribe twice
+        entry = functools.partial(listener)  # an object of its own, as one listener may subscribe twice
 
         def unsubscribe() -> None:
             with self._lock:
@@ -64,7 +65,7 @@ class Changes:
         for listener in self._listeners:
             try:
                 listener()
-            except Exception:  # the commit has been made: its caller must not be told the opposite
+            except Exception:  # noqa: BLE001  # the commit has been made; its caller must not be told the opposite
                 _log.exception("A listener to changes of the store %s failed.", self._database.name)
 
     def close(self) -> None:

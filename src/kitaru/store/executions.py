@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builtins import list as List  # the port has a method of that name
+from collections.abc import Sequence
 
 from kitaru.core.mutations import Conflict
 from kitaru.core.ports import ExecutionFilter
@@ -12,6 +12,10 @@ from kitaru.errors import KitaruNotFoundError
 from kitaru.store import rows, statements
 from kitaru.store.runners import SqlRunners
 from kitaru.store.sqlite import Database
+
+# The port has a method called `list`, which hides the type inside the class.
+_Rows = list[ExecutionRow]
+_Ids = list[str]
 
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -31,7 +35,7 @@ class SqlExecutions:
         found = self._database.read(statements.GET_STATUS, {"execution_id": execution_id})
         return rows.status_of(found[0][0]) if found else None
 
-    def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> List[ExecutionRow]:
+    def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> _Rows:
         if where.statuses == ():
             return []
         statuses = where.statuses or ()
@@ -46,11 +50,11 @@ class SqlExecutions:
         parameters |= {f"status_{index}": str(status) for index, status in enumerate(statuses)}
         return self._rows(self._database.read(statement, parameters | {"limit": limit}))
 
-    def find(self, prefix: str, *, limit: int) -> List[str]:
+    def find(self, prefix: str, *, limit: int) -> _Ids:
         parameters = {"first": prefix, "behind": prefix + _LAST_CHARACTER, "limit": limit}
         return [execution_id for (execution_id,) in self._database.read(statements.FIND_EXECUTIONS, parameters)]
 
-    def orphans(self, *, project: str, stack: str, limit: int) -> List[ExecutionRow]:
+    def orphans(self, *, project: str, stack: str, limit: int) -> _Rows:
         self._runners.bury()
         parameters = {"project": project, "stack": stack, "limit": limit}
         return self._rows(self._database.read(statements.ORPHANS, parameters))
@@ -59,7 +63,7 @@ class SqlExecutions:
         self._runners.bury()
         return bool(self._database.read(statements.IS_ORPHAN, {"execution_id": execution_id}))
 
-    def pending(self, *, runner_id: str, limit: int) -> List[ExecutionRow]:
+    def pending(self, *, runner_id: str, limit: int) -> _Rows:
         parameters = {"runner_id": runner_id, "limit": limit}
         return self._rows(self._database.read(statements.PENDING_FOR_RUNNER, parameters))
 
@@ -80,10 +84,10 @@ class SqlExecutions:
             )
         return found[0][0]
 
-    def _rows(self, found: List[rows.Values]) -> List[ExecutionRow]:
+    def _rows(self, found: Sequence[rows.Values]) -> _Rows:
         if not found:
             return []
-        tags: dict[str, List[str]] = {}
+        tags: dict[str, _Ids] = {}
         parameters = {f"id_{index}": values[0] for index, values in enumerate(found)}
         for execution_id, tag in self._database.read(statements.get_tags(len(found)), parameters):
             tags.setdefault(execution_id, []).append(tag)

@@ -11,13 +11,22 @@ import os
 import threading
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
+from kitaru.core.clock import SystemClock
+from kitaru.errors import KitaruStoreError
 from kitaru.store.forks import forget_in_child
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+_TRIES, _PAUSE = 100, 0.01
+
+# Waiting for another process is waiting for the real world, whatever clock a test has injected.
+_machine = SystemClock()
+_never = threading.Event()
 
 
 class RunnerLocks:
@@ -39,22 +48,44 @@ class RunnerLocks:
         with self._lock:
             if runner_id in self._held:
                 return
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / runner_id
-            while True:
-                file = path.open("ab")
-                fcntl.flock(file, fcntl.LOCK_EX)  # blocks only while somebody looks whether it is dead
-                if _is_same_file(file, path):
-                    break
-                file.close()  # it was removed as a dead runner's between open and lock
-            self._held[runner_id] = file
+            path = self._path(runner_id)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._held[runner_id] = self._take(path, runner_id)
+            except OSError as error:
+                raise KitaruStoreError(
+                    f"The runner's lock file {path} cannot be made: {error}. Make the folder of the store writable, "
+                    "or name another store with KITARU_STORE."
+                ) from error
+
+    def _take(self, path: Path, runner_id: str) -> IO[bytes]:
+        assert fcntl is not None
+        for _ in range(_TRIES):
+            file = path.open("ab")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                _machine.wait(_never, _PAUSE)  # most likely somebody only looks whether it is dead
+                continue
+            if _is_same_file(file, path):
+                return file
+            file.close()  # it was removed as a dead runner's between open and lock
+        raise KitaruStoreError(
+            f"The runner {runner_id!r} is registered by another process, which holds {path}. "
+            "Each process needs a runner id of its own."
+        )
+
+    def _path(self, runner_id: str) -> Path:
+        assert self._folder is not None
+        return self._folder / quote(runner_id, safe="")
 
     def release(self, runner_id: str) -> None:
         """Let go of the lock and remove its file."""
         with self._lock:
             file = self._held.pop(runner_id, None)
             if file is not None and self._folder is not None:
-                (self._folder / runner_id).unlink(missing_ok=True)
+                self._path(runner_id).unlink(missing_ok=True)
                 file.close()
 
     def is_dead(self, runner_id: str) -> bool:
@@ -69,14 +100,14 @@ class RunnerLocks:
         """Remove the file of a dead runner."""
         file = self._lock_of_dead(runner_id)
         if file is not None and self._folder is not None:
-            (self._folder / runner_id).unlink(missing_ok=True)
+            self._path(runner_id).unlink(missing_ok=True)
             file.close()
 
     def _lock_of_dead(self, runner_id: str) -> IO[bytes] | None:
         if self._folder is None or fcntl is None:
             return None
         try:
-            file = (self._folder / runner_id).open("rb")
+            file = self._path(runner_id).open("rb")
         except OSError:  # no file: another machine's runner, or one that this user may not look at
             return None
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from builtins import list as List  # the port has a method of that name
 
 from kitaru.core.rows import RunnerRow
 from kitaru.store import statements
 from kitaru.store.liveness import RunnerLocks
 from kitaru.store.sqlite import Database
+
+# The port has a method called `list`, which hides the type inside the class.
+_Rows = list[RunnerRow]
 
 
 class SqlRunners:
@@ -19,6 +21,7 @@ class SqlRunners:
         self._locks = locks
 
     def register(self, row: RunnerRow, *, lease_seconds: float) -> None:
+        self.bury()
         self._locks.hold(row.runner_id)  # first: without its lock a registered runner would count as dead
         parameters = {
             "runner_id": row.runner_id,
@@ -28,6 +31,7 @@ class SqlRunners:
             "lease": _microseconds(lease_seconds),
         }
         with self._database.write() as connection:
+            connection.execute(statements.REMOVE_EXPIRED)
             connection.execute(statements.REGISTER_RUNNER, parameters)
 
     def heartbeat(self, runner_id: str, *, lease_seconds: float) -> bool:
@@ -40,7 +44,7 @@ class SqlRunners:
             connection.execute(statements.REMOVE_RUNNER, {"runner_id": runner_id})
         self._locks.release(runner_id)
 
-    def list(self) -> List[RunnerRow]:
+    def list(self) -> _Rows:
         return [RunnerRow(*values) for values in self._database.read(statements.RUNNERS, {})]
 
     def is_gone(self, connection: sqlite3.Connection, runner_id: str) -> bool:

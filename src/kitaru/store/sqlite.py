@@ -22,6 +22,7 @@ _IDLE_READERS = 8
 
 # Waiting for another process is waiting for the real world, whatever clock a test has injected.
 _machine = SystemClock()
+_never = threading.Event()
 
 # Connections that a forked child has from its parent. SQLite allows neither their use nor closing them.
 _abandoned: list[sqlite3.Connection] = []
@@ -194,4 +195,4 @@ def _patiently(step: Callable[[], None]) -> None:
         except sqlite3.OperationalError as error:
             if not is_busy(error) or _machine.monotonic() > deadline:
                 raise
-            _machine.sleep(0.01)
+            _machine.wait(_never, 0.01)

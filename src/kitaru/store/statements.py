@@ -4,6 +4,8 @@
 only one of the databases has. Conditions on ``status`` are literals where a partial index needs them.
 """
 
+# ruff: noqa: S608  # only column lists and placeholders of this file are put into statements, never a value
+
 from __future__ import annotations
 
 import re
@@ -93,13 +95,13 @@ FROM executions
 """
 
 # One execution.
-GET_EXECUTION = _EXECUTION + "WHERE execution_id = :execution_id"
+GET_EXECUTION = f"{_EXECUTION} WHERE execution_id = :execution_id"
 
 # The status alone.
 GET_STATUS = "SELECT status FROM executions WHERE execution_id = :execution_id"
 
 # Executions, newest first; ``list_executions`` puts the conditions in.
-_LIST_EXECUTIONS = _EXECUTION + "WHERE {conditions} ORDER BY created_at DESC, execution_id DESC LIMIT :limit"
+_LIST_EXECUTIONS = f"{_EXECUTION} WHERE {{conditions}} ORDER BY created_at DESC, execution_id DESC LIMIT :limit"
 
 _CONDITIONS = {
     "flow": "flow = :flow",
@@ -154,7 +156,7 @@ AND NOT EXISTS (
 """
 
 # Executions without a living runner, oldest first.
-ORPHANS = _EXECUTION + f"""
+ORPHANS = f"""{_EXECUTION}
 WHERE {_ORPHAN} AND project = :project AND stack = :stack
 ORDER BY created_at, execution_id LIMIT :limit
 """
@@ -163,7 +165,7 @@ ORDER BY created_at, execution_id LIMIT :limit
 IS_ORPHAN = f"SELECT 1 FROM executions WHERE execution_id = :execution_id AND {_ORPHAN}"
 
 # What was recorded for a runner to begin with, oldest first.
-PENDING_FOR_RUNNER = _EXECUTION + """
+PENDING_FOR_RUNNER = f"""{_EXECUTION}
 WHERE runner_id = :runner_id AND status = 'pending' ORDER BY created_at, execution_id LIMIT :limit
 """
 
@@ -314,6 +316,9 @@ WHERE runner_id = :runner_id AND lease_until > kitaru_now()
 
 # Forget a runner.
 REMOVE_RUNNER = "DELETE FROM runners WHERE runner_id = :runner_id"
+
+# Forget runners whose lease has run out: it is never renewed. Keeps the table as small as it is in use.
+REMOVE_EXPIRED = "DELETE FROM runners WHERE lease_until <= kitaru_now()"
 
 # True where a runner's lease has not run out.
 HAS_LEASE = "SELECT 1 FROM runners WHERE runner_id = :runner_id AND lease_until > kitaru_now()"
