@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -26,8 +27,12 @@ class Clock(Protocol):
         """Seconds that never go back, for measuring how long something has taken."""
         ...
 
-    def sleep(self, seconds: float) -> None:
-        """Block the calling thread."""
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Block the calling thread until the event is set (True) or the time has passed (False)."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the time pass in a coroutine."""
         ...
 
 
@@ -40,8 +45,14 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        return event.wait(seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        # Imported here and not above: asyncio takes 30 ms, and only async flows come this way.
+        import asyncio
+
+        await asyncio.sleep(seconds)
 
 
 def to_datetime(at: Microseconds) -> datetime:

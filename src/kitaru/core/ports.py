@@ -62,11 +62,11 @@ class Executions(Protocol):
         ...
 
     def orphans(self, *, project: str, stack: str, limit: int) -> list[ExecutionRow]:
-        """Running executions whose runner is dead or whose lease has run out."""
+        """Running or pending executions whose runner is gone: unknown, dead, or its lease has run out."""
         ...
 
     def is_orphan(self, execution_id: str) -> bool:
-        """True where it is running and its runner is dead or its lease has run out."""
+        """True where ``orphans`` would list it."""
         ...
 
     def pending(self, *, runner_id: str, limit: int) -> list[ExecutionRow]:

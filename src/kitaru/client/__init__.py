@@ -1,0 +1,1 @@
+"""Looking at executions and steering them, from Python."""

@@ -1,0 +1,201 @@
+"""A running execution in the caller's hand (S1.4, S1.5)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from typing import Any, Generic, TypeVar, cast
+
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.states import Status
+from kitaru.errors import (
+    FailureOrigin,
+    KitaruCancelledError,
+    KitaruDivergenceError,
+    KitaruExecutionError,
+    KitaruNotFoundError,
+    KitaruStateError,
+    KitaruUserCodeError,
+)
+from kitaru.services.cancel import cancel
+from kitaru.services.children import ChildCall
+from kitaru.services.runner import Active
+from kitaru.services.wiring import Wiring
+
+R = TypeVar("R")
+
+_POLL_SECONDS = 2.0
+_POLL_ON_LOOP = 0.02
+
+_ERRORS: dict[FailureOrigin, type[KitaruExecutionError]] = {
+    FailureOrigin.USER_CODE: KitaruUserCodeError,
+    FailureOrigin.DIVERGENCE: KitaruDivergenceError,
+}
+
+
+class FlowHandle(Generic[R]):
+    """One execution: its status, and its result once there is one.
+
+    Attributes:
+        exec_id: The execution's id: store it, log it, look it up with ``KitaruClient``.
+    """
+
+    def __init__(self, wiring: Wiring, exec_id: str, child: ChildCall | None = None) -> None:
+        self.exec_id = exec_id
+        self._wiring = wiring
+        self._child = child
+        # Held here and not looked up later: it keeps the original exception of a failed execution.
+        self._active = wiring.runner.active(exec_id)
+
+    @property
+    def status(self) -> Status:
+        """The present status, read anew each time."""
+        status = self._wiring.store.executions.status(self.exec_id)
+        if status is None:
+            raise KitaruNotFoundError(f"execution {self.exec_id} has been deleted.")
+        return status
+
+    def wait(self, timeout: float | None = None) -> R:
+        """Block until the execution is finished, whichever process finishes it; its result.
+
+        Args:
+            timeout: Seconds to wait at most; None waits as long as it takes.
+
+        Raises:
+            TimeoutError: The time has passed; the execution goes on.
+            KitaruExecutionError: It failed or was cancelled; see the subclasses in ``kitaru.errors``.
+        """
+        clock = self._wiring.clock
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        changed = threading.Event()
+        stop_listening: Callable[[], None] | None = None
+        try:
+            while True:
+                if self._child is not None:
+                    self._child.check_signal()
+                active = self._active
+                if active is None or active.done.is_set():
+                    row = self._finished()
+                    if row is not None:
+                        return self._result(row)
+                left = _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, deadline - clock.monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
+                if active is not None and not active.done.is_set():
+                    active.done.wait(left)
+                    continue
+                self._active = self._wiring.runner.active(self.exec_id)
+                if stop_listening is None:
+                    stop_listening = self._wiring.store.changes(changed.set)
+                    continue  # look once more: it may have finished before anybody listened
+                clock.wait(changed, left)
+                changed.clear()
+        finally:
+            if stop_listening is not None:
+                stop_listening()
+
+    def get(self) -> R:
+        """The result, at once.
+
+        Raises:
+            KitaruStateError: The execution is not finished; ``wait()`` blocks until it is.
+            KitaruExecutionError: It failed or was cancelled.
+        """
+        row = self._finished()
+        if row is None:
+            raise KitaruStateError(
+                f"execution {self.exec_id} is {self.status}: it has no result yet. Use wait() to block until it has."
+            )
+        return self._result(row)
+
+    def cancel(self) -> None:
+        """Cancel the execution and its children (S6.8).
+
+        Raises:
+            KitaruStateError: It is completed or failed.
+        """
+        cancel(self._wiring, self.exec_id)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self._wait_on_loop().__await__()
+
+    async def _wait_on_loop(self) -> R:
+        import asyncio  # here, because sync callers do without it and it takes 30 ms to import
+
+        active = self._active
+        if active is not None:
+            loop = asyncio.get_running_loop()
+            done = asyncio.Event()
+            active.on_done(lambda: loop.call_soon_threadsafe(done.set))
+            await done.wait()
+        while (row := self._finished()) is None:
+            await self._wiring.clock.sleep(_POLL_ON_LOOP)
+        return self._result(row)
+
+    def __repr__(self) -> str:
+        return f"<FlowHandle {self.exec_id} {self.status}>"
+
+    def _finished(self) -> ExecutionRow | None:
+        """The row, where the execution is finished; where the store cannot take the end, that is raised."""
+        executions = self._wiring.store.executions
+        if self.status.finished:
+            row = executions.get(self.exec_id)
+            if row is not None and row.status.finished:
+                return row
+        self._raise_unwritten()
+        return None
+
+    def _raise_unwritten(self) -> None:
+        active = self._active
+        if active is None or not active.done.is_set() or active.outcome is None:
+            return
+        outcome = active.outcome
+        if outcome.status is None and outcome.signal is None and outcome.error is not None:
+            raise outcome.error  # not the flow's: what went wrong around it
+        if outcome.unwritten is not None:
+            assert outcome.unwritten.failure is not None
+            raise KitaruExecutionError(
+                f"execution {self.exec_id} was stopped: {outcome.error} What was recorded before is safe; "
+                "its failure is written as soon as the store takes it, and it can be retried then.",
+                exec_id=self.exec_id,
+                status=Status.FAILED,
+                failure_origin=FailureOrigin.STORE,
+            ) from outcome.error
+
+    def _result(self, row: ExecutionRow) -> R:
+        child = self._child if self._child is not None and self._child.on_its_body() else None
+        if row.status is Status.COMPLETED:
+            assert row.result is not None
+            if child is not None:
+                child.completed()
+            return cast("R", self._wiring.values.decode(row.result))
+        error = self._error(row)
+        if child is not None:
+            if row.failure is not None:
+                child.failed(error, row.failure)
+            else:
+                child.cancelled(error)
+        raise error from self._cause(row)
+
+    def _error(self, row: ExecutionRow) -> KitaruExecutionError:
+        failure = row.failure
+        if row.status is Status.CANCELLED or failure is None:
+            return KitaruCancelledError(
+                f"execution {self.exec_id} of flow {row.flow} was cancelled.", exec_id=self.exec_id, status=row.status
+            )
+        kind = failure.type.rpartition(":")[2]
+        error = _ERRORS.get(failure.origin, KitaruExecutionError)(
+            f"execution {self.exec_id} of flow {row.flow} failed: {kind}: {failure.message}",
+            exec_id=self.exec_id,
+            status=row.status,
+            failure_origin=failure.origin,
+        )
+        if failure.traceback:
+            error.add_note(failure.traceback)
+        return error
+
+    def _cause(self, row: ExecutionRow) -> BaseException | None:
+        active: Active | None = self._active
+        if active is not None and active.outcome is not None and active.outcome.error is not None:
+            return active.outcome.error
+        return None if row.failure is None else self._wiring.values.decode_exception(row.failure)

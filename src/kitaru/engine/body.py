@@ -1,0 +1,152 @@
+"""A flow's body from its first line to the commit that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from kitaru.core.mutations import (
+    AttemptFailed,
+    DriftFound,
+    FlowAttemptStarted,
+    HandledChanged,
+    Mutation,
+    StatusChanged,
+)
+from kitaru.core.rows import AttemptRow, ExecutionRow
+from kitaru.core.states import CallStatus, Status
+from kitaru.engine.context import current
+from kitaru.engine.crash_points import crash_point
+from kitaru.engine.definitions import FlowDefinition
+from kitaru.engine.drift import report
+from kitaru.engine.endings import ending_calls, origin_of
+from kitaru.engine.failures import failure_of
+from kitaru.engine.memo import Memo
+from kitaru.engine.run import Run, Shared
+from kitaru.engine.signals import Signal, StoreLost
+from kitaru.errors import FailureOrigin, KitaruDivergenceError, KitaruSerializationError
+
+
+class Outcome(NamedTuple):
+    """How an execution left this process.
+
+    ``status`` is None where it did not finish here: ``signal`` tells why. ``error`` is the original
+    exception of a failed one. ``unwritten`` is the end that the store refused to take.
+    """
+
+    status: Status | None
+    error: BaseException | None = None
+    signal: Signal | None = None
+    unwritten: StatusChanged | None = None
+
+
+def execute(
+    shared: Shared,
+    definition: FlowDefinition,
+    row: ExecutionRow,
+    *,
+    lease_holds: Callable[[], bool],
+    on_run: Callable[[Run], None],
+) -> Outcome:
+    """Run a claimed execution on the calling thread until it ends, retrying the body as it asks (S1.7).
+
+    Args:
+        shared: What the executions of this process share.
+        definition: The flow.
+        row: The execution, running under the epoch that this process holds.
+        lease_holds: Tells whether the lease is still good; asked at every call.
+        on_run: Told of the run before each pass, so that it can be stopped from outside.
+    """
+    first_attempt = row.attempt
+    while True:
+        run = Run(shared, row, Memo(shared.store.calls.memo(row.execution_id)), lease_holds, definition.is_async)
+        on_run(run)
+        again = row.attempt - first_attempt < row.retries
+        outcome = _one_pass(run, definition, again=again)
+        if outcome is not None:
+            return outcome
+        row = row._replace(attempt=row.attempt + 1)
+
+
+def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome | None:
+    """One run of the body and the commit that ends it; None where the body is to run again."""
+    began = run.clock.now()
+    token = current.set(run)
+    try:
+        crash_point("body_start")
+        value = _run_body(run, definition)
+        error = None
+    except BaseException as raised:  # user code; SystemExit and the like end the execution too
+        value, error = None, raised
+    finally:
+        current.reset(token)
+        run.ended = True
+    run.wait_until_closed()
+    try:
+        crash_point("body_end")
+        if run.signal is not None:
+            raise run.signal
+        if error is None:
+            try:
+                _complete(run, value)
+            except KitaruSerializationError as refused:
+                run.remember(refused, "", FailureOrigin.RUNTIME)
+                error = refused
+        if error is not None and not _fail(run, error, began, again=again):
+            return None
+    except StoreLost as signal:
+        return _unwritten(run, signal)
+    except Signal as signal:
+        return Outcome(None, signal=signal)
+    crash_point("after_end")
+    return Outcome(Status.COMPLETED if error is None else Status.FAILED, error)
+
+
+def _run_body(run: Run, definition: FlowDefinition) -> Any:
+    run.enter()
+    args, kwargs = definition.binder.unbind(run.values.decode_inputs(run.row.inputs))
+    if not definition.is_async:
+        return definition.fn(*args, **kwargs)
+    from kitaru.engine.loop import run_body  # here, because only async flows need asyncio
+
+    return run_body(run, definition.fn(*args, **kwargs))
+
+
+def _complete(run: Run, value: Any) -> None:
+    result = run.values.encode(value, f"the result of flow {run.row.flow}: result")
+    run.write((*_drift(run), StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
+
+
+def _fail(run: Run, error: BaseException, began: int, *, again: bool) -> bool:
+    """Record a failed pass. False where the body is to run again."""
+    now = run.clock.now()
+    failure = failure_of(error, origin_of(run, error), run.values)
+    mutations: list[Mutation] = []
+    reopened = ending_calls(run, error)
+    if reopened:
+        mutations.append(HandledChanged(reopened, False))
+    mutations.append(AttemptFailed(AttemptRow("", run.row.attempt, CallStatus.FAILED, began, now, failure)))
+    retry = again and isinstance(error, Exception) and not isinstance(error, KitaruDivergenceError)
+    if retry:
+        mutations.append(FlowAttemptStarted(run.row.attempt + 1))
+    else:
+        mutations += _drift(run)
+        mutations.append(StatusChanged(Status.FAILED, now, failure=failure))
+    run.write(mutations)
+    return not retry
+
+
+def _drift(run: Run) -> Sequence[Mutation]:
+    if not run.misses:
+        return ()
+    rows = report(run)
+    return (DriftFound(tuple(rows)),) if rows else ()
+
+
+def _unwritten(run: Run, signal: StoreLost) -> Outcome:
+    """The store refused. What it holds stays readable; the runner writes this end once it can."""
+    failure = failure_of(signal.reason, FailureOrigin.STORE, run.values)
+    end = StatusChanged(Status.FAILED, run.clock.now(), failure=failure)
+    return Outcome(None, error=signal.reason, signal=signal, unwritten=end)
+
+

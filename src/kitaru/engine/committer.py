@@ -1,0 +1,138 @@
+"""The one door through which an engine writes: group commit (ARCHITECTURE, decision 4).
+
+Two ways in:
+
+* ``commit`` blocks. Where nobody else is writing it writes on the calling thread, with no hand-over;
+  else it joins the queue and waits for the group it is written with.
+* ``enqueue`` does not block. One thread, started when it is first needed, writes whatever has queued
+  up in one transaction and tells each sender's sink about all of its commits at once.
+
+Owned here: the queue and the thread. ``_writing`` is held by whoever is inside ``Store.commit``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from kitaru.core.mutations import Commit, Refusal
+from kitaru.core.ports import Store
+from kitaru.engine.crash_points import crash_point
+from kitaru.errors import KitaruStoreError
+
+Verdict = Refusal | KitaruStoreError | None
+"""What became of a commit: None where it is on disk."""
+
+MAX_GROUP = 512
+"""Commits in one transaction: bounds how long the first of them waits for the last."""
+
+
+class Sink(Protocol):
+    """Is told, on the committer's thread, what became of the commits it sent. Must not block."""
+
+    def settle(self, results: Sequence[tuple[Any, Verdict]]) -> None:
+        """``results``: the item that was handed in with each commit, and its verdict."""
+        ...
+
+
+class _Queued(NamedTuple):
+    commit: Commit
+    sink: Sink
+    item: Any
+
+
+class _Waiter:
+    """The sink of a blocking commit that had to queue."""
+
+    __slots__ = ("_event", "verdict")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.verdict: Verdict = None
+
+    def settle(self, results: Sequence[tuple[Any, Verdict]]) -> None:
+        self.verdict = results[0][1]
+        self._event.set()
+
+    def wait(self) -> Verdict:
+        self._event.wait()
+        return self.verdict
+
+
+class Committer:
+    """Writes commits to a store, shared by all executions of the process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._writing = threading.Lock()
+        self._queue: deque[_Queued] = deque()
+        self._arrived = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def commit(self, commit: Commit) -> None:
+        """Write one commit and return when it is on disk.
+
+        Raises:
+            Refusal: The store would not write it; see the mutations.
+            KitaruStoreError: The store could not write.
+        """
+        if self._writing.acquire(blocking=False):
+            try:
+                verdict = self._write((commit,))[0]
+            finally:
+                self._writing.release()
+        else:
+            waiter = _Waiter()
+            self.enqueue(commit, waiter, None)
+            verdict = waiter.wait()
+        if verdict is not None:
+            raise verdict
+
+    def enqueue(self, commit: Commit, sink: Sink, item: object) -> None:
+        """Have a commit written soon; ``sink.settle`` gets ``item`` and the verdict."""
+        self._queue.append(_Queued(commit, sink, item))
+        if self._thread is None:
+            self._start()
+        if not self._arrived.is_set():
+            self._arrived.set()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="kitaru-committer", daemon=True)
+                self._thread.start()
+
+    def _loop(self) -> None:
+        while True:
+            self._arrived.wait()
+            self._arrived.clear()
+            while self._queue:
+                self._write_group()
+
+    def _write_group(self) -> None:
+        with self._writing:
+            group: list[_Queued] = []
+            while self._queue and len(group) < MAX_GROUP:
+                group.append(self._queue.popleft())
+            verdicts = self._write([queued.commit for queued in group])
+        by_sink: dict[int, tuple[Sink, list[tuple[Any, Verdict]]]] = {}
+        for queued, verdict in zip(group, verdicts, strict=True):
+            by_sink.setdefault(id(queued.sink), (queued.sink, []))[1].append((queued.item, verdict))
+        for sink, results in by_sink.values():
+            sink.settle(results)
+
+    def _write(self, commits: Sequence[Commit]) -> Sequence[Verdict]:
+        crash_point("before_commit")
+        try:
+            verdicts = self._store.commit(commits)
+        except KitaruStoreError as error:
+            return [error] * len(commits)
+        except Exception as error:  # the committer's thread must not die: every flow would hang
+            unexpected = KitaruStoreError(f"the store failed unexpectedly while it wrote: {error!r}. Please report this.")
+            unexpected.__cause__ = error
+            return [unexpected] * len(commits)
+        crash_point("after_commit")
+        return verdicts

@@ -1,0 +1,85 @@
+"""Exceptions to records, and records to exceptions."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+
+import kitaru
+from kitaru.core.failure import Failure
+from kitaru.core.ports import Values
+from kitaru.core.references import reference_of
+from kitaru.errors import FailureOrigin, KitaruUserCodeError
+
+_OWN_CODE = os.path.dirname(os.path.abspath(kitaru.__file__)) + os.sep
+
+
+def failure_of(error: BaseException, origin: FailureOrigin, values: Values) -> Failure:
+    """The record of an exception."""
+    kind = type(error)
+    return Failure(
+        type=reference_of(kind.__module__, kind.__qualname__),
+        message=_message(error),
+        origin=origin,
+        traceback=traceback_text(error),
+        exception=values.encode_exception(error),
+    )
+
+
+def error_of(failure: Failure, call_id: str, execution_id: str, values: Values) -> BaseException:
+    """The exception of a recorded failure, to be raised again in the body (S2.5).
+
+    Where its class is gone, a ``KitaruUserCodeError`` that tells what it was stands in for it.
+    """
+    error = values.decode_exception(failure)
+    if error is not None:
+        return error
+    return KitaruUserCodeError(
+        f"{call_id} failed with {failure.type}: {failure.message} (the exception itself could not be restored)",
+        exec_id=execution_id,
+        status="running",
+        failure_origin=failure.origin,
+    )
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback without Kitaru's own frames at its top: it begins where the user's code does."""
+    trimmed = traceback.TracebackException(type(error), error, _skip_own(error.__traceback__))
+    return "".join(trimmed.format()).rstrip()
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions inside an exception group, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        inner: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # typeshed: the group's parameter is unknown here
+        for one in inner:
+            yield from leaves(one)
+    else:
+        yield error
+
+
+def lineage(error: BaseException) -> Iterator[BaseException]:
+    """The exception, then what it was raised from, back to the first."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # user code: a __str__ that raises must not hide the failure itself
+        return f"<{type(error).__name__}.__str__ raised {type(broken).__name__}>"
+
+
+def _skip_own(trace: TracebackType | None) -> TracebackType | None:
+    own = trace
+    while own is not None and own.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+        own = own.tb_next
+    return own or trace
+

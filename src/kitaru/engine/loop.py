@@ -1,0 +1,164 @@
+"""The driver for asyncio: carries out what the call procedure asks for, awaiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from kitaru.core.mutations import CallRecorded, Mutation
+from kitaru.core.states import CallStatus
+from kitaru.engine.call import Call, CallScope
+from kitaru.engine.committer import Verdict
+from kitaru.engine.context import current
+from kitaru.engine.futures import CheckpointFuture
+from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure
+from kitaru.engine.run import Run
+from kitaru.errors import FailureOrigin
+
+
+async def call_on_loop(run: Run, call: Call) -> Any:
+    """Run an async call in the awaiting task; its value or error comes once it is on disk."""
+    task = asyncio.current_task()
+    if task is run.body_task:
+        run.body_steps += 1
+    try:
+        finished = await _carry(run, call, seen_at_once=True)
+        await _write(run, finished.mutations)
+    except asyncio.CancelledError:
+        if run.signal is not None and task is run.body_task:
+            raise run.signal from None
+        _cancelled(run, call)
+        raise
+    finally:
+        run.under_way.pop(call.call_id, None)
+    if finished.error is not None:
+        run.remember(
+            finished.error, call.call_id, finished.origin, None if task is run.body_task else task
+        )
+        raise finished.error
+    return finished.value
+
+
+def submit_on_loop(run: Run, call: Call) -> CheckpointFuture[Any]:
+    """Run an async call in a task of its own."""
+    future: CheckpointFuture[Any] = CheckpointFuture(run, call.call_id, on_loop=True)
+
+    async def job() -> None:
+        try:
+            finished = await _carry(run, call, seen_at_once=False)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                _cancelled(run, call)
+            run.under_way.pop(call.call_id, None)
+            run.abandon(future, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            run.finish(future, finished)
+
+    run.opened()
+    task = asyncio.get_running_loop().create_task(job(), name=call.call_id)
+    run.tasks.add(task)
+    task.add_done_callback(run.tasks.discard)
+    return future
+
+
+async def attempt(call: Call, scope: CallScope) -> Ended:
+    """Run the user's coroutine once, bounded by the timeout."""
+    token = current.set(scope)
+    limit = asyncio.timeout(call.definition.timeout)
+    try:
+        async with limit:
+            return Ended(await call.definition.fn(*call.args, **call.kwargs), None)
+    except Exception as error:  # user code
+        if limit.expired() and isinstance(error, TimeoutError):
+            message = f"{call.call_id} took longer than {call.definition.timeout:g} s"
+            return Ended(None, TimeoutError(message), FailureOrigin.TIMEOUT)
+        return Ended(None, error)
+    finally:
+        current.reset(token)
+
+
+async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
+    procedure = call_procedure(run, call, seen_at_once=seen_at_once)
+    answer: object = None
+    while True:
+        try:
+            effect = procedure.send(answer)
+        except StopIteration as end:
+            return end.value
+        if type(effect) is Attempt:
+            answer = await attempt(effect.call, effect.scope)
+        elif type(effect) is LookUp:
+            answer = run.store.calls.cached(effect.key, apart_from=run.execution_id)
+        elif type(effect) is Write:
+            answer = await _write(run, effect.mutations)
+        else:
+            answer = await run.clock.sleep(effect.seconds)
+
+
+async def _write(run: Run, mutations: Sequence[Mutation]) -> None:
+    written: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+    run.shared.committer.enqueue(run.commit_of(mutations), _LoopSink.of(run), written)
+    verdict = await written
+    if verdict is not None:
+        run.stop(run.signal_for(verdict))
+        assert run.signal is not None
+        raise run.signal
+
+
+class _LoopSink:
+    """Wakes the coroutines of one run that wait for commits: once for a whole group."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    @classmethod
+    def of(cls, run: Run) -> _LoopSink:
+        if run.loop_sink is None:
+            run.loop_sink = cls(asyncio.get_running_loop())
+        return run.loop_sink
+
+    def settle(self, results: Sequence[tuple[Any, Verdict]]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
+            self._loop.call_soon_threadsafe(self._resolve, results)
+
+    def _resolve(self, results: Sequence[tuple[asyncio.Future[Verdict], Verdict]]) -> None:
+        for written, verdict in results:
+            if not written.done():
+                written.set_result(verdict)
+
+
+def _cancelled(run: Run, call: Call) -> None:
+    """Note an attempt that its own task group cancelled. It runs again when the execution resumes."""
+    row = call.row(CallStatus.CANCELLED, call.earlier_attempts + 1, run.clock.now())
+    run.riding.append(CallRecorded(row))
+
+
+def run_body(run: Run, body: Coroutine[Any, Any, Any]) -> Any:
+    """Run an async flow's body on an event loop of its own, on the calling thread."""
+
+    async def main() -> Any:
+        own = run.body_task = asyncio.current_task()
+        assert own is not None
+        loop = asyncio.get_running_loop()
+
+        def unwind() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed in between: the body has ended
+                loop.call_soon_threadsafe(own.cancel)
+
+        run.on_signal(unwind)
+        try:
+            return await body
+        finally:
+            run.ended = True
+            if run.signal is not None:
+                for task in run.tasks:
+                    task.cancel()
+            if run.tasks:
+                await asyncio.gather(*run.tasks, return_exceptions=True)
+
+    with asyncio.Runner() as runner:
+        return runner.run(main())

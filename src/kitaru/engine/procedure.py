@@ -1,0 +1,170 @@
+"""The call procedure, written once (ARCHITECTURE, "The way of one call").
+
+A generator that yields what it needs from the world and is sent the answer. It does no I/O, takes no
+time and starts no thread, so the two drivers (threads, asyncio) share every decision in here.
+
+| effect      | the driver                                        | and sends           |
+|-------------|---------------------------------------------------|---------------------|
+| ``LookUp``  | asks the cross-run cache                          | ``CachedOutput`` or None |
+| ``Attempt`` | runs the user's function, bounded by the timeout  | ``Ended``           |
+| ``Write``   | commits, and waits until it is on disk            | None                |
+| ``Pause``   | lets the time pass                                | None                |
+
+It returns ``Finished``: what to commit, and what the caller gets once that is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+from kitaru.core.clock import Microseconds
+from kitaru.core.mutations import (
+    ArtifactSaved,
+    AttemptFailed,
+    CallRecorded,
+    CallStarted,
+    MetadataLogged,
+    Mutation,
+)
+from kitaru.core.rows import AttemptRow
+from kitaru.core.states import CallStatus
+from kitaru.engine.call import Call, CallScope
+from kitaru.engine.crash_points import crash_point
+from kitaru.engine.failures import failure_of
+from kitaru.engine.run import Run
+from kitaru.errors import FailureOrigin, KitaruSerializationError
+
+
+class LookUp(NamedTuple):
+    """Ask the cross-run cache."""
+
+    key: str
+
+
+class Attempt(NamedTuple):
+    """Run the user's function once."""
+
+    call: Call
+    scope: CallScope
+
+
+class Ended(NamedTuple):
+    """How an attempt ended: a value, or an error and where it was raised."""
+
+    value: Any
+    error: Exception | None
+    origin: FailureOrigin = FailureOrigin.USER_CODE
+
+
+class Write(NamedTuple):
+    """Commit now."""
+
+    mutations: Sequence[Mutation]
+
+
+class Pause(NamedTuple):
+    """Wait before the next attempt."""
+
+    seconds: float
+
+
+class Finished(NamedTuple):
+    """The end of a call. The outcome counts once the mutations are on disk."""
+
+    call: Call
+    mutations: Sequence[Mutation]
+    value: Any
+    error: Exception | None
+    origin: FailureOrigin = FailureOrigin.USER_CODE
+
+
+Effect = LookUp | Attempt | Write | Pause
+
+
+def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Effect, Any, Finished]:
+    """Carry one call to its end.
+
+    Args:
+        run: The execution.
+        call: The call; its identity had no usable record.
+        seen_at_once: The outcome goes straight to the body, so a failure counts as handled as soon as
+            it is recorded. (One that ends the execution is marked unhandled by the commit that ends it.)
+    """
+    definition = call.definition
+    call.started_at = run.clock.now()
+    if call.cache_key is not None and run.cache:
+        hit = yield LookUp(call.cache_key)
+        if hit is not None:
+            row = call.row(
+                CallStatus.COMPLETED,
+                0,
+                call.started_at,
+                output=hit.output,
+                source=(hit.execution_id, hit.call_id),
+            )
+            return Finished(call, (CallRecorded(row),), run.values.decode(hit.output), None)
+    if definition.on_drift == "fail":
+        # On disk before its effect can be: an absent record then means that the call was never made.
+        yield Write((CallStarted(call.row(CallStatus.RUNNING, call.earlier_attempts)),))
+    tries = 0
+    while True:
+        tries += 1
+        number = call.earlier_attempts + tries
+        scope = CallScope(run, call, number)
+        call.started_at = run.clock.now()
+        run.started(call)
+        crash_point("before_attempt")
+        ended: Ended = yield Attempt(call, scope)
+        crash_point("after_attempt")
+        ended_at = run.clock.now()
+        extra = _extra(scope)
+        error = ended.error
+        if error is None:
+            try:
+                output = run.values.encode(ended.value, f"the result of {call.call_id}: result")
+            except KitaruSerializationError as refused:
+                ended = Ended(None, refused, FailureOrigin.RUNTIME)  # another attempt would return the same type again
+                return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+            row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
+            return Finished(call, (CallRecorded(row), *extra), ended.value, None)
+        if not definition.retry.wants(error, tries):
+            return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+        started = CallStarted(call.row(CallStatus.RUNNING, number))
+        yield Write((started, _attempt_failed(run, call, number, ended, ended_at), *extra))
+        crash_point("before_retry")
+        pause = definition.retry.pause(tries, run.ids.random())
+        if pause > 0:
+            yield Pause(pause)
+
+
+def _failed(
+    run: Run,
+    call: Call,
+    number: int,
+    ended: Ended,
+    ended_at: Microseconds,
+    extra: Sequence[Mutation],
+    *,
+    handled: bool,
+) -> Finished:
+    attempt = _attempt_failed(run, call, number, ended, ended_at)
+    row = call.row(attempt.row.status, number, ended_at, failure=attempt.row.failure, handled=handled)
+    return Finished(call, (CallRecorded(row), attempt, *extra), None, ended.error, ended.origin)
+
+
+def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: Microseconds) -> AttemptFailed:
+    assert ended.error is not None
+    status = CallStatus.TIMED_OUT if ended.origin is FailureOrigin.TIMEOUT else CallStatus.FAILED
+    failure = failure_of(ended.error, ended.origin, run.values)
+    return AttemptFailed(AttemptRow(call.call_id, number, status, call.started_at, ended_at, failure))
+
+
+def _extra(scope: CallScope) -> Sequence[Mutation]:
+    """What the attempt logged and saved; from here on it can add nothing."""
+    scope.closed = True
+    mutations: list[Mutation] = []
+    if scope.metadata:
+        mutations.append(MetadataLogged(tuple(scope.metadata)))
+    mutations += [ArtifactSaved(row) for row in scope.artifacts]
+    return mutations

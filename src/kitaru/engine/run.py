@@ -1,0 +1,323 @@
+"""One execution in this process: the state that its body, its calls and the committer share.
+
+Who owns what:
+
+* the body's thread (in async flows the loop's thread): ``memo``, ``numbering``, ``misses``, ``seen``
+* any thread, each through one atomic operation: ``riding`` (a deque), ``under_way`` (a dict)
+* ``settling`` guards the outcomes of futures; ``_open`` counts the submitted calls under it
+* ``signal`` is set once, by whoever first learns that the body has to unwind, and only read after
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kitaru.core.clock import Clock
+from kitaru.core.ids import Ids
+from kitaru.core.mutations import CallStarted, Commit, Fenced, HandledChanged, Mutation, Refusal
+from kitaru.core.ports import Store, Values
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.states import CallStatus, Status
+from kitaru.engine.call import Call
+from kitaru.engine.committer import Committer, Verdict
+from kitaru.engine.definitions import CheckpointDefinition
+from kitaru.engine.futures import CheckpointFuture
+from kitaru.engine.identity import Numbering
+from kitaru.engine.memo import Memo
+from kitaru.engine.pool import Pool
+from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal, StoreLost
+from kitaru.errors import FailureOrigin, KitaruStoreError, KitaruUsageError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from kitaru.engine.procedure import Finished
+
+MOST_HINTS = 64
+"""Started calls that one flush shows: of a fan-out of thousands a watcher needs no more."""
+
+
+class Shared:
+    """What all executions of a process share."""
+
+    __slots__ = ("clock", "code_digest", "committer", "ids", "pool", "store", "values")
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        values: Values,
+        committer: Committer,
+        pool: Pool,
+        clock: Clock,
+        ids: Ids,
+        code_digest: Callable[[Callable[..., Any]], str],
+    ) -> None:
+        self.store = store
+        self.values = values
+        self.committer = committer
+        self.pool = pool
+        self.clock = clock
+        self.ids = ids
+        self.code_digest = code_digest
+
+
+class Raised(NamedTuple):
+    """An exception that a call of this run has raised, and when: after how many steps of the body."""
+
+    error: BaseException
+    call_id: str
+    origin: FailureOrigin
+    task: asyncio.Task[Any] | None
+    body_steps: int
+
+
+class Run:
+    """One pass through a flow's body under one epoch. A retry of the body is the next ``Run``."""
+
+    def __init__(
+        self, shared: Shared, row: ExecutionRow, memo: Memo, lease_holds: Callable[[], bool], is_async: bool
+    ) -> None:
+        self.run = self  # a scope has a run: the body's is itself
+        self.shared = shared
+        self.store = shared.store
+        self.values = shared.values
+        self.clock = shared.clock
+        self.ids = shared.ids
+        self.execution_id = row.execution_id
+        self.row = row
+        self.cache = row.cache
+        self.is_async = is_async
+        self.memo = memo
+        self.numbering = Numbering(memo.call_ids())
+        self.misses: list[Call] = []
+        self.resumed = len(memo) > 0
+        self.signal: Signal | None = None
+        self.stopping = threading.Event()
+        self.settling = threading.Lock()
+        self.ended = False
+        self.body_task: asyncio.Task[Any] | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.loop_sink: Any = None  # made by engine.loop, which this module must not import
+        self.raised: list[Raised] = []
+        self.body_steps = 0  # calls that the body's own task has awaited
+        self.riding: deque[Mutation] = deque()
+        self.under_way: dict[str, Call] = {}
+        self._flushed: set[str] = set()
+        self._settled = threading.Condition(self.settling)
+        self._waiting = 0
+        self._open = 0
+        self._thread = 0
+        self._lease_holds = lease_holds
+        self._references: dict[str, str] = {}
+        self._code_digests: dict[str, str] = {}
+        self._on_signal: list[Callable[[], None]] = []
+
+    # ── the body's thread ────────────────────────────────────────────────────────────────────────
+
+    def enter(self) -> None:
+        """Say that the calling thread is the body's."""
+        self._thread = threading.get_ident()
+
+    def on_its_thread(self) -> bool:
+        """True on the thread of the body."""
+        return threading.get_ident() == self._thread
+
+    def check_signal(self) -> None:
+        """Raise the signal, if the body has to unwind; a lease that has run out is one (S6.2)."""
+        if self.signal is None:
+            if self._lease_holds():
+                return
+            self.stop(LeaseLost("the lease of this process has run out"))
+        assert self.signal is not None
+        raise self.signal
+
+    def check_name(self, name: str, reference: str) -> None:
+        """Refuse a second function under one name: its records would be taken for the first one's."""
+        known = self._references.setdefault(name, reference)
+        if known != reference:
+            raise KitaruUsageError(
+                f"execution {self.execution_id} calls two functions named {name!r}: {known} and {reference}. "
+                "Give one of them a name of its own: @checkpoint(name=...)."
+            )
+
+    def code_digest(self, definition: CheckpointDefinition) -> str:
+        """The code digest of a checkpoint, taken once per run so that edited code is seen by the next."""
+        digest = self._code_digests.get(definition.name)
+        if digest is None:
+            digest = self._code_digests[definition.name] = self.shared.code_digest(definition.fn)
+        return digest
+
+    def saw_failure(self, call_id: str) -> None:
+        """The body has been given a submitted call's failure: from now on it is handled (S3.2)."""
+        self.riding.append(HandledChanged((call_id,), True))
+
+    def remember(
+        self, error: BaseException, call_id: str, origin: FailureOrigin, task: asyncio.Task[Any] | None = None
+    ) -> None:
+        """Keep which call an exception came from, so that the end of the body can tell.
+
+        ``task`` is the task it was raised in, where that is not the body's own.
+        """
+        self.raised.append(Raised(error, call_id, origin, task, self.body_steps))
+
+    # ── stopping ─────────────────────────────────────────────────────────────────────────────────
+
+    def stop(self, signal: Signal) -> None:
+        """Have the body unwind. The first signal counts."""
+        with self.settling:
+            if self.signal is None:
+                self.signal = signal
+            self.stopping.set()
+            self._settled.notify_all()
+            listeners, self._on_signal = self._on_signal, []
+        for listener in listeners:
+            listener()
+
+    def on_signal(self, listener: Callable[[], None]) -> None:
+        """Call ``listener``, on any thread, once the body has to unwind."""
+        with self.settling:
+            if self.signal is None:
+                self._on_signal.append(listener)
+                return
+        listener()
+
+    def signal_for(self, verdict: Verdict) -> Signal:
+        """What the body gets when a commit was not written."""
+        if isinstance(verdict, KitaruStoreError):
+            return StoreLost(verdict)
+        if isinstance(verdict, Fenced) and verdict.status is Status.CANCELLED:
+            return KitaruCancelled(f"execution {self.execution_id} was cancelled")
+        return LeaseLost(str(verdict))
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def commit_of(self, mutations: Sequence[Mutation]) -> Commit:
+        """A commit of this execution, with what was waiting for a ride."""
+        if self.riding:
+            riding: list[Mutation] = []
+            while self.riding:
+                try:
+                    riding.append(self.riding.popleft())
+                except IndexError:  # another thread took the last
+                    break
+            mutations = (*riding, *mutations)
+        return Commit(self.execution_id, self.row.epoch, mutations)
+
+    def write(self, mutations: Sequence[Mutation]) -> None:
+        """Commit, and return when it is on disk. Raises the signal where it was not written."""
+        try:
+            self.shared.committer.commit(self.commit_of(mutations))
+        except (Refusal, KitaruStoreError) as refused:
+            self.stop(self.signal_for(refused))
+            assert self.signal is not None
+            raise self.signal from None
+
+    def started(self, call: Call) -> None:
+        """A call is under way: a hint, written only if it lasts."""
+        self.under_way[call.call_id] = call
+
+    def flush_hints(self, older_than: int) -> None:
+        """Show calls that were started before ``older_than``. Called by the process's timer."""
+        slow = [
+            call
+            for call in list(self.under_way.values())
+            if call.started_at < older_than and call.call_id not in self._flushed
+        ][:MOST_HINTS]
+        if slow or self.riding:
+            self._flushed.update(call.call_id for call in slow)
+            hints = [CallStarted(call.row(CallStatus.RUNNING, call.earlier_attempts + 1)) for call in slow]
+            self.shared.committer.enqueue(self.commit_of(hints), self, None)
+
+    # ── futures ──────────────────────────────────────────────────────────────────────────────────
+
+    def opened(self) -> None:
+        """A submitted call begins its way."""
+        with self.settling:
+            self._open += 1
+
+    def finish(self, future: CheckpointFuture[Any], finished: Finished) -> None:
+        """Queue the outcome of a submitted call; the future gets it once it is on disk."""
+        self.shared.committer.enqueue(self.commit_of(finished.mutations), self, (future, finished))
+
+    def abandon(self, future: CheckpointFuture[Any], error: BaseException) -> None:
+        """End a submitted call with nothing to record."""
+        self._closed(1)
+        future.settle(None, error)
+        self._wake()
+
+    def settle(self, results: Sequence[tuple[Any, Verdict]]) -> None:
+        """The committer tells what is on disk. One notification, however many futures."""
+        closed = 0
+        for item, verdict in results:
+            if verdict is not None:
+                self.stop(self.signal_for(verdict))
+            if item is None:
+                continue
+            future, finished = item
+            self.under_way.pop(future.call_id, None)
+            closed += 1
+            if verdict is not None:
+                future.settle(None, self.signal)
+            else:
+                if finished.error is not None:
+                    self.remember(finished.error, future.call_id, finished.origin)
+                future.settle(finished.value, finished.error)
+        self._closed(closed)
+        self._wake()
+
+    def _closed(self, count: int) -> None:
+        with self.settling:
+            self._open -= count
+
+    def _wake(self) -> None:
+        with self.settling:
+            if self._waiting:
+                self._settled.notify_all()
+
+    def wait_for(self, future: CheckpointFuture[Any], timeout: float | None) -> bool:
+        """Block until a future has its outcome; False where the time has passed. Raises the signal."""
+        return self._wait_until(future.done, timeout)
+
+    def wait_until_closed(self) -> None:
+        """Block until every submitted call has its outcome, signal or not."""
+        with self.settling:
+            self._waiting += 1
+            while self._open > 0:
+                self._settled.wait()
+            self._waiting -= 1
+
+    def _wait_until(self, reached: Callable[[], bool], timeout: float | None) -> bool:
+        deadline = None if timeout is None else self.clock.monotonic() + timeout
+        body = self.on_its_thread()
+        with self.settling:
+            self._waiting += 1
+            try:
+                while not reached():
+                    if body and self.signal is not None:
+                        raise self.signal
+                    left = None if deadline is None else deadline - self.clock.monotonic()
+                    if left is not None and left <= 0:
+                        return False
+                    self._settled.wait(left)
+            finally:
+                self._waiting -= 1
+        return True
+
+    async def wait_on_loop(self, future: CheckpointFuture[Any]) -> None:
+        """Wait in a coroutine until a future has its outcome."""
+        import asyncio  # here, because only async flows need it and it takes 30 ms to import
+
+        loop = asyncio.get_running_loop()
+        settled = asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
+                loop.call_soon_threadsafe(settled.set)
+
+        if future.on_settled(wake):
+            await settled.wait()

@@ -1,0 +1,122 @@
+"""The driver for threads: carries out what the call procedure asks for, blocking."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from kitaru.engine.call import Call, CallScope
+from kitaru.engine.context import current
+from kitaru.engine.futures import CheckpointFuture
+from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure
+from kitaru.engine.run import Run
+from kitaru.errors import FailureOrigin
+
+
+def call_now(run: Run, call: Call) -> Any:
+    """Run a call on the body's thread, and return its value or raise its error once it is on disk."""
+    try:
+        finished = carry(run, call, seen_at_once=True)
+    finally:
+        run.under_way.pop(call.call_id, None)
+    run.write(finished.mutations)
+    if finished.error is not None:
+        run.remember(finished.error, call.call_id, finished.origin)
+        raise finished.error
+    return finished.value
+
+
+def submit(run: Run, call: Call) -> CheckpointFuture[Any]:
+    """Run a call on a thread of the pool."""
+    future: CheckpointFuture[Any] = CheckpointFuture(run, call.call_id)
+    context = copy_context()
+
+    def job() -> None:
+        if run.signal is not None or run.ended:
+            run.abandon(future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had ended"))
+            return
+        try:
+            finished = context.run(carry, run, call, seen_at_once=False)
+        except BaseException as error:  # a signal, SystemExit ...: the pool's thread must not die of it
+            run.abandon(future, error)
+        else:
+            run.finish(future, finished)
+
+    run.opened()
+    run.shared.pool.submit(job)
+    return future
+
+
+def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
+    """Drive the procedure to its end on the calling thread."""
+    procedure = call_procedure(run, call, seen_at_once=seen_at_once)
+    answer: object = None
+    while True:
+        try:
+            effect = procedure.send(answer)
+        except StopIteration as end:
+            return end.value
+        if type(effect) is Attempt:
+            answer = _attempt(effect.call, effect.scope)
+        elif type(effect) is LookUp:
+            answer = run.store.calls.cached(effect.key, apart_from=run.execution_id)
+        elif type(effect) is Write:
+            answer = run.write(effect.mutations)
+        else:
+            answer = run.clock.wait(run.stopping, effect.seconds)
+            if answer and run.signal is not None:
+                raise run.signal
+
+
+def _attempt(call: Call, scope: CallScope) -> Ended:
+    definition = call.definition
+    if definition.is_async:
+        return _attempt_coroutine(call, scope)
+    if definition.timeout is not None:
+        return _attempt_bounded(call, scope, definition.timeout)
+    token = current.set(scope)
+    try:
+        return Ended(definition.fn(*call.args, **call.kwargs), None)
+    except Exception as error:  # user code
+        return Ended(None, error)
+    finally:
+        current.reset(token)
+
+
+def _attempt_coroutine(call: Call, scope: CallScope) -> Ended:
+    """An async checkpoint of a sync flow gets an event loop of its own, on the pool's thread."""
+    import asyncio  # here, because sync flows do without it and it takes 30 ms to import
+
+    from kitaru.engine.loop import attempt
+
+    return asyncio.run(attempt(call, scope))
+
+
+def _attempt_bounded(call: Call, scope: CallScope, timeout: float) -> Ended:
+    """Run on a thread that can be left behind: Python has no way to end it (S2.6).
+
+    Not a thread of the pool: calls that hold one each while they wait for another could fill it.
+    """
+    outcome: SimpleQueue[Ended | BaseException] = SimpleQueue()
+
+    def run_it() -> None:
+        current.set(scope)
+        try:
+            outcome.put(Ended(call.definition.fn(*call.args, **call.kwargs), None))
+        except Exception as error:  # user code
+            outcome.put(Ended(None, error))
+        except BaseException as error:  # carried over to the thread that waits
+            outcome.put(error)
+
+    context = copy_context()
+    threading.Thread(target=context.run, args=(run_it,), name=f"kitaru-{call.call_id}", daemon=True).start()
+    try:
+        ended = outcome.get(timeout=timeout)
+    except Empty:
+        scope.closed = True
+        return Ended(None, TimeoutError(f"{call.call_id} took longer than {timeout:g} s"), FailureOrigin.TIMEOUT)
+    if isinstance(ended, BaseException):
+        raise ended
+    return ended

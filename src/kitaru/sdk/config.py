@@ -1,0 +1,164 @@
+"""Options, layer over layer (S1.8).
+
+For each option the first layer that gives it counts: the ``run`` argument, the decorator,
+``kitaru.configure``, the environment (``KITARU_STACK``, ``KITARU_RETRIES``, ``KITARU_CACHE``,
+``KITARU_IMAGE``), ``[tool.kitaru]`` in the nearest ``pyproject.toml``, and for ``stack`` the active
+stack. ``image`` is merged through all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kitaru.core.image import ImageSettings
+from kitaru.core.retry import check_retries
+from kitaru.engine.definitions import FlowDefinition
+from kitaru.errors import KitaruUsageError
+from kitaru.services import wiring as process
+from kitaru.services.runner import LOCAL
+from kitaru.services.settings import positive, project_settings
+from kitaru.services.start import StartOptions
+
+Image = str | Mapping[str, Any] | ImageSettings
+"""What may be given as ``image``: a base image, a mapping of fields, or ``ImageSettings``."""
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+def configure(
+    *,
+    stack: str | None = None,
+    retries: int | None = None,
+    cache: bool | None = None,
+    image: Image | None = None,
+    home: str | Path | None = None,
+    store: str | None = None,
+    artifacts: str | None = None,
+    allow_pickle: bool | None = None,
+    max_threads: int | None = None,
+    max_flows: int | None = None,
+) -> None:
+    """Set options for this process; what is left out stays as it is.
+
+    Args:
+        stack: Where flows run that do not say so themselves.
+        retries: How often a flow's body may run again.
+        cache: Whether checkpoints reuse results of earlier executions.
+        image: Environment of executions; merged by field.
+        home: Folder of the embedded store and its artifacts, instead of ``KITARU_HOME``.
+        store: URL of the store, instead of ``KITARU_STORE``: ``sqlite:///path``.
+        artifacts: Path or URL (``s3://``, ``gs://``, ``az://``) of the store for large values.
+        allow_pickle: Whether values may be pickled (S4.2).
+        max_threads: Most threads for submitted calls.
+        max_flows: Most top-level flows that run at once in this process.
+
+    Raises:
+        KitaruUsageError: A value is wrong, or a setting of the store comes too late, because this
+            process has used its store already.
+    """
+    if retries is not None:
+        check_retries(retries, "kitaru.configure()")
+    given: dict[str, Any] = {
+        "stack": stack,
+        "retries": retries,
+        "cache": cache,
+        "image": None if image is None else ImageSettings.parse(image),
+    }
+    of_store: dict[str, Any] = {
+        "home": None if home is None else str(home),
+        "store": store,
+        "artifacts": artifacts,
+        "allow_pickle": allow_pickle,
+        "max_threads": None if max_threads is None else positive(max_threads, "max_threads"),
+        "max_flows": None if max_flows is None else positive(max_flows, "max_flows"),
+    }
+    late = [name for name, value in of_store.items() if value is not None]
+    if late and process.in_use():
+        raise KitaruUsageError(
+            f"kitaru.configure({late[0]}=...) comes too late: this process has opened its store already. "
+            "Call it before the first .run() or KitaruClient()."
+        )
+    process.configure({name: value for name, value in {**given, **of_store}.items() if value is not None})
+
+
+def resolve_options(
+    definition: FlowDefinition,
+    *,
+    stack: str | None,
+    retries: int | None,
+    cache: bool | None,
+    image: Image | None,
+    execution_id: str | None,
+    tags: Iterable[str],
+) -> StartOptions:
+    """The options of one run.
+
+    Raises:
+        KitaruUsageError: A layer holds a wrong value; the layer is named.
+    """
+    project = project_settings()
+    set_here = process.overrides
+    retry_layers = (retries, definition.retries, set_here.get("retries"), _env_retries(), project.get("retries"))
+    cache_layers = (cache, definition.cache, set_here.get("cache"), _env_cache(), project.get("cache"))
+    stack_layers = (stack, definition.stack, set_here.get("stack"), os.environ.get("KITARU_STACK"), project.get("stack"))
+    chosen = _first(stack_layers)
+    return StartOptions(
+        stack=chosen if chosen is not None else process.wiring().store.stacks.active() or LOCAL,
+        retries=check_retries(_first(retry_layers) or 0, definition.name),
+        cache=_first(cache_layers) is not False,
+        image=_merge_images(image, definition.image, set_here.get("image"), _env_image(), project.get("image")),
+        execution_id=execution_id,
+        tags=_tags(tags),
+    )
+
+
+def _first(layers: Iterable[Any]) -> Any:
+    return next((value for value in layers if value is not None), None)
+
+
+def _merge_images(*layers: Image | None) -> ImageSettings | None:
+    merged: ImageSettings | None = None
+    for layer in reversed(layers):
+        if layer is not None:
+            merged = ImageSettings.parse(layer).over(merged)
+    return merged
+
+
+def _tags(tags: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(tags, str):
+        raise KitaruUsageError(f"tags={tags!r}: a list of tags is expected.")
+    return tuple(dict.fromkeys(tags))
+
+
+def _env_retries() -> int | None:
+    text = os.environ.get("KITARU_RETRIES")
+    if text is None:
+        return None
+    try:
+        return check_retries(int(text), "KITARU_RETRIES")
+    except ValueError:
+        raise KitaruUsageError(f"KITARU_RETRIES={text!r}: a whole number, 0 or more, is expected.") from None
+
+
+def _env_cache() -> bool | None:
+    text = os.environ.get("KITARU_CACHE")
+    if text is None:
+        return None
+    if text.lower() not in _TRUE + _FALSE:
+        raise KitaruUsageError(f"KITARU_CACHE={text!r}: one of {', '.join(_TRUE + _FALSE)} is expected.")
+    return text.lower() in _TRUE
+
+
+def _env_image() -> Image | None:
+    text = os.environ.get("KITARU_IMAGE")
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise KitaruUsageError(f"KITARU_IMAGE is not valid JSON: {error}.") from None

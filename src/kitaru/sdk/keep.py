@@ -1,0 +1,101 @@
+"""What user code keeps beside results, and asks about itself (S6.7, S7.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kitaru.client.artifacts import Artifacts
+from kitaru.core.mutations import ArtifactSaved, MetadataLogged
+from kitaru.core.rows import ArtifactRow, MetadataRow
+from kitaru.engine.context import any_run, body_run
+from kitaru.engine.identity import idempotency_key as key_of
+from kitaru.errors import KitaruContextError, KitaruUsageError
+from kitaru.services.wiring import wiring
+
+
+def log(**metadata: Any) -> None:
+    """Keep metadata with the checkpoint that is running, or in a flow's body with the execution.
+
+    A later value under the same key replaces an earlier one. It is written with the next commit: in a
+    checkpoint with its outcome.
+
+    Args:
+        **metadata: Any values that can be recorded; numbers can be summed by surfaces.
+
+    Raises:
+        KitaruContextError: Called outside a flow.
+        KitaruSerializationError: A value cannot be recorded.
+    """
+    scope = any_run("kitaru.log()")
+    run = scope.run
+    call_id = "" if scope is run else scope.call_id
+    rows = tuple(
+        MetadataRow(call_id, key, run.values.encode(value, f"metadata {key}"), _number(value))
+        for key, value in metadata.items()
+    )
+    if scope is run:
+        run.riding.append(MetadataLogged(rows))
+    else:
+        scope.log(rows)
+
+
+def save(name: str, value: Any) -> None:
+    """Keep a value under a name. A later one of the same name in this execution replaces it.
+
+    In a flow's body it is on disk when this returns; in a checkpoint it is written with its outcome.
+
+    Args:
+        name: Unique within the execution.
+        value: Any value that can be recorded.
+
+    Raises:
+        KitaruContextError: Called outside a flow.
+        KitaruSerializationError: The value cannot be recorded.
+    """
+    if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        raise KitaruUsageError(f"kitaru.save({name!r}, ...): a name is expected.")
+    scope = any_run("kitaru.save()")
+    run = scope.run
+    call_id = "" if scope is run else scope.call_id
+    row = ArtifactRow(name, call_id, run.values.encode(value, f"artifact {name}"), run.clock.now())
+    if scope is run:
+        body_run("kitaru.save()").write((ArtifactSaved(row),))
+    else:
+        scope.save(row)
+
+
+def load(exec_id: str, name: str) -> Any:
+    """The value that an execution saved under a name.
+
+    Raises:
+        KitaruNotFoundError: There is no such execution or artifact.
+    """
+    return Artifacts(wiring()).get(exec_id, name).load()
+
+
+def current_execution_id() -> str:
+    """The id of the execution that is running here.
+
+    Raises:
+        KitaruContextError: Called outside a flow.
+    """
+    return any_run("kitaru.current_execution_id()").run.execution_id
+
+
+def idempotency_key() -> str:
+    """A key that is the same for all attempts of this call, in whichever process (S6.7).
+
+    Hand it to an API that takes one (payments do): an attempt that died after its effect and before its
+    record is then made good by the next, and not done twice.
+
+    Raises:
+        KitaruContextError: Called outside a checkpoint.
+    """
+    scope = any_run("kitaru.idempotency_key()")
+    if scope is scope.run:
+        raise KitaruContextError("kitaru.idempotency_key() belongs inside a checkpoint: it is the key of one call.")
+    return key_of(scope.run.execution_id, scope.call.identity)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,0 +1,107 @@
+"""A child flow as a call of its parent (S1.10)."""
+
+from __future__ import annotations
+
+from kitaru.core.failure import Failure
+from kitaru.core.mutations import CallRecorded, CallStarted
+from kitaru.core.ports import EncodedInputs
+from kitaru.core.rows import CallRow, RecordedCall
+from kitaru.core.states import CallKind, CallStatus
+from kitaru.engine.identity import Identity
+from kitaru.engine.run import Run
+from kitaru.errors import FailureOrigin
+
+
+class ChildCall:
+    """What the parent records of a child: that it was started, and how it ended once the body knows.
+
+    Nothing of it needs a disk sync of its own. The child's id follows from the call's identity, so a
+    parent that resumes without a record finds the same child; and what the body has seen of its end is
+    on disk before anything that the body does next.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        identity: Identity,
+        inputs: EncodedInputs,
+        position: int,
+        call_id: str,
+        child_id: str,
+        recorded: RecordedCall | None,
+    ) -> None:
+        self.call_id = call_id
+        self.child_id = child_id
+        self._run = run
+        self._identity = identity
+        self._inputs = inputs
+        self._position = position
+        self._recorded = recorded
+        self._started_at = run.clock.now()
+        self._seen = recorded is not None and recorded.status is CallStatus.COMPLETED
+
+    @property
+    def failure_was_handled(self) -> bool:
+        """True where an earlier run of the body saw this child fail and went on."""
+        return self._recorded is not None and self._recorded.handled
+
+    def started(self) -> None:
+        """Note the start, for people who watch."""
+        if self._recorded is None:
+            self._run.riding.append(CallStarted(self._row(CallStatus.RUNNING)))
+
+    def completed(self) -> None:
+        """The body has been given the child's result."""
+        if not self._seen:
+            self._seen = True
+            self._run.riding.append(CallRecorded(self._row(CallStatus.COMPLETED, ended_at=self._run.clock.now())))
+
+    def failed(self, error: BaseException, failure: Failure) -> None:
+        """The body has been given the child's failure."""
+        self._run.remember(error, self.call_id, failure.origin)
+        if not self._seen:
+            self._seen = True
+            self._run.riding.append(
+                CallRecorded(
+                    self._row(CallStatus.FAILED, ended_at=self._run.clock.now(), failure=failure, handled=True)
+                )
+            )
+
+    def cancelled(self, error: BaseException) -> None:
+        """The body has been told that the child was cancelled."""
+        self._run.remember(error, self.call_id, FailureOrigin.USER_CODE)
+
+    def check_signal(self) -> None:
+        """Raise what unwinds the parent, where its body is the one that waits."""
+        if self.on_its_body():
+            self._run.check_signal()
+
+    def on_its_body(self) -> bool:
+        """True where the caller is the body that started the child."""
+        return self._run.on_its_thread() and not self._run.ended
+
+    def _row(
+        self,
+        status: CallStatus,
+        *,
+        ended_at: int | None = None,
+        failure: Failure | None = None,
+        handled: bool = False,
+    ) -> CallRow:
+        return CallRow(
+            call_id=self.call_id,
+            name=self._identity.name,
+            kind=CallKind.FLOW,
+            position=self._position,
+            input_digest=self._identity.digest,
+            occurrence=self._identity.occurrence,
+            inputs=self._inputs.text,
+            status=status,
+            attempt=1,
+            started_at=self._started_at,
+            ended_at=ended_at,
+            failure=failure,
+            handled=handled,
+            child_id=self.child_id,
+        )

@@ -1,0 +1,28 @@
+"""Resume an execution that stands still (S6.4)."""
+
+from __future__ import annotations
+
+from kitaru.core.states import Status
+from kitaru.errors import KitaruStateError
+from kitaru.services.find import find
+from kitaru.services.recover import recover
+from kitaru.services.wiring import Wiring
+
+
+def resume(wiring: Wiring, execution_id: str) -> str:
+    """Go on with an execution whose process has died; its full id.
+
+    Where its owner lives this does nothing: it is running.
+
+    Raises:
+        KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
+        KitaruStateError: It is finished, or it waits for an answer.
+    """
+    row = find(wiring, execution_id)
+    if row.status.finished:
+        hint = "Retry it instead." if row.status is Status.FAILED else "Start a new execution instead."
+        raise KitaruStateError(f"execution {row.execution_id} is {row.status} and cannot be resumed. {hint}")
+    if row.status is Status.WAITING:
+        raise KitaruStateError(f"execution {row.execution_id} is waiting for its answer; it goes on once that is given.")
+    recover(wiring, row)
+    return row.execution_id

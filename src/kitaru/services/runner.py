@@ -1,0 +1,276 @@
+"""This process as a runner: its lease, the executions it runs, and what has to happen beside them.
+
+Owned here: ``_active``, under ``_lock``. One thread (the heartbeat) renews the lease, notices
+cancellations and takeovers, shows slow calls, writes ends that the store had refused, and picks up
+orphans of the flows that this process knows (S6.3).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.states import Status
+from kitaru.engine.body import Outcome, execute
+from kitaru.engine.definitions import FlowDefinition, registry
+from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
+from kitaru.engine.run import Run, Shared
+from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal
+from kitaru.stacks.local import at_process_end
+
+LOCAL = "local"
+_TICK = 0.1
+_SLOW_CALL = 200_000
+_SWEEP_LIMIT = 100
+
+
+class Active:
+    """An execution that this process runs. ``done`` is set once the store has its last word."""
+
+    def __init__(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> None:
+        self.row = row
+        self.definition = definition
+        self.counted = counted
+        self.run: Run | None = None
+        self.outcome: Outcome | None = None
+        self.done = threading.Event()
+        self._signal: Signal | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_run(self, run: Run) -> None:
+        """The next pass of the body begins."""
+        self.run = run
+        if self._signal is not None:
+            run.stop(self._signal)
+
+    def stop(self, signal: Signal) -> None:
+        """Have the body unwind. A cancelled execution is finished already: nobody waits for its threads."""
+        self._signal = signal
+        if self.run is not None:
+            self.run.stop(signal)
+        if isinstance(signal, KitaruCancelled):
+            self.finish()
+
+    def finish(self) -> None:
+        """Let everybody go on who waits for it."""
+        self.done.set()
+        while self._listeners:
+            self._listeners.pop()()
+
+    def on_done(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` on any thread once it is done, at once where it is."""
+        self._listeners.append(listener)
+        if self.done.is_set():
+            self.finish()
+
+
+class Runner:
+    """Runs executions in threads of this process."""
+
+    def __init__(self, shared: Shared, *, project: str, max_flows: int, lease: Lease) -> None:
+        self.lease = lease
+        self._shared = shared
+        self._project = project
+        self._max_flows = max_flows
+        self._lock = threading.Lock()
+        self._active: dict[str, Active] = {}
+        self._queue: deque[Active] = deque()
+        self._unwritten: list[tuple[Active, StatusChanged]] = []
+        self._counted = 0
+        self._heartbeat: Heartbeat | None = None
+        self._changed = True
+        self._unsubscribe: Callable[[], None] | None = None
+        self._renewed_at = 0.0
+        self._swept_at = 0.0
+
+    # ── starting ─────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> str:
+        """Make this process a runner, if it is none yet; its id."""
+        with self._lock:
+            if self._heartbeat is None:
+                self.lease.register()
+                self._renewed_at = self._shared.clock.monotonic()
+                self._unsubscribe = self._shared.store.changes(self._on_change)
+                self._heartbeat = Heartbeat(self.beat, self._shared.clock, every=_TICK)
+                at_process_end(self.drain)
+        return self.lease.runner_id
+
+    def reserve(self) -> bool:
+        """Take a place for a top-level flow; False where all are taken."""
+        with self._lock:
+            if self._counted >= self._max_flows:
+                return False
+            self._counted += 1
+            return True
+
+    def release(self) -> None:
+        """Give back a place that was reserved and not used."""
+        with self._lock:
+            self._counted -= 1
+
+    def launch(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> Active:
+        """Run an execution that this process owns, in a thread of its own."""
+        active = Active(row, definition, counted=counted)
+        with self._lock:
+            self._active[row.execution_id] = active
+        self._start_thread(active)
+        return active
+
+    def queue(self, row: ExecutionRow, definition: FlowDefinition) -> Active:
+        """Run a pending execution once there is a place for it."""
+        active = Active(row, definition, counted=True)
+        with self._lock:
+            self._active[row.execution_id] = active
+            self._queue.append(active)
+        self._fill_places()
+        return active
+
+    def claim(self, row: ExecutionRow, definition: FlowDefinition, *, attempt: int) -> Active | None:
+        """Take an execution over and run it; None where somebody else was first."""
+        runner_id = self.begin()
+        claimed = self._claim(row, runner_id, attempt)
+        return None if claimed is None else self.launch(claimed, definition, counted=False)
+
+    def active(self, execution_id: str) -> Active | None:
+        """The execution, where this process is running it or will."""
+        return self._active.get(execution_id)
+
+    def _claim(self, row: ExecutionRow, runner_id: str, attempt: int) -> ExecutionRow | None:
+        claimed = Claimed(runner_id, row.status, row.epoch, attempt)
+        try:
+            self._shared.committer.commit(Commit(row.execution_id, None, (claimed,)))
+        except Refusal:
+            return None
+        return row._replace(status=Status.RUNNING, epoch=row.epoch + 1, runner_id=runner_id, attempt=attempt)
+
+    def _start_thread(self, active: Active) -> None:
+        name = f"kitaru-{active.row.flow}"
+        threading.Thread(target=self._run, args=(active,), name=name, daemon=True).start()
+
+    def _run(self, active: Active) -> None:
+        try:
+            active.outcome = execute(
+                self._shared,
+                active.definition,
+                active.row,
+                lease_holds=self.lease.holds,
+                on_run=active.on_run,
+            )
+        except BaseException as error:  # a thread has nobody above it: keep the error for whoever waits
+            active.outcome = Outcome(None, error=error)
+        finally:
+            self._ended(active)
+
+    def _ended(self, active: Active) -> None:
+        outcome = active.outcome
+        with self._lock:
+            if outcome is not None and outcome.unwritten is not None:
+                self._unwritten.append((active, outcome.unwritten))
+            if self._active.get(active.row.execution_id) is active:
+                del self._active[active.row.execution_id]
+            if active.counted:
+                self._counted -= 1
+        active.finish()
+        self._fill_places()
+
+    def _fill_places(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue or self._counted >= self._max_flows:
+                    return
+                active = self._queue.popleft()
+                self._counted += 1
+            claimed = self._claim(active.row, self.lease.runner_id, active.row.attempt)
+            if claimed is None:  # cancelled while it was pending
+                active.outcome = Outcome(None)
+                self._ended(active)
+            else:
+                active.row = claimed
+                self._start_thread(active)
+
+    # ── beside the executions ────────────────────────────────────────────────────────────────────
+
+    def look(self) -> None:
+        """Stop what was cancelled or taken over. Asked for by hand where this process has cancelled."""
+        for execution_id, active in list(self._active.items()):
+            status = self._shared.store.executions.status(execution_id)
+            if status is Status.CANCELLED:
+                active.stop(KitaruCancelled(f"execution {execution_id} was cancelled"))
+            elif status is None:
+                active.stop(LeaseLost(f"execution {execution_id} was deleted"))
+
+    def beat(self) -> None:
+        """One round of the heartbeat. Public so that tests can call it and need not wait."""
+        now = self._shared.clock.monotonic()
+        if now - self._renewed_at >= self.lease.seconds / BEATS_PER_LEASE:
+            self._renew()
+            self._renewed_at = now
+        if self._changed and self._active:
+            self._changed = False
+            self.look()
+        older_than = self._shared.clock.now() - _SLOW_CALL
+        for active in list(self._active.values()):
+            if active.run is not None:
+                active.run.flush_hints(older_than)
+        self._write_ends()
+        if now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE or self._swept_at == 0.0:
+            self._swept_at = now
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Pick up orphans of this project whose flows this process has loaded (S6.3).
+
+        Only those: to import the code of an execution that merely shares the store is not ours to do.
+        """
+        orphans = self._shared.store.executions.orphans(project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
+        for row in orphans:
+            definition = registry.get(row.flow_ref)
+            if definition is not None and row.execution_id not in self._active:
+                self.claim(row, definition, attempt=row.attempt)
+
+    def _on_change(self) -> None:
+        self._changed = True
+
+    def _renew(self) -> None:
+        if self.lease.renew():
+            return
+        for active in list(self._active.values()):
+            active.stop(LeaseLost("the lease of this process has run out"))
+        self.lease.register()
+
+    def _write_ends(self) -> None:
+        while self._unwritten:
+            active, end = self._unwritten[0]
+            try:
+                self._shared.committer.commit(Commit(active.row.execution_id, active.row.epoch, (end,)))
+            except Refusal:
+                pass  # somebody else has taken it over, or it was cancelled: their word counts
+            self._unwritten.pop(0)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────
+
+    def drain(self) -> None:
+        """Let running flows finish (S1.6), then give the lease back."""
+        while self._active:
+            for active in list(self._active.values()):
+                active.done.wait()
+                self._active.pop(active.row.execution_id, None)
+        self.end()
+
+    def end(self) -> None:
+        """Stop being a runner; executions that still run here lose their lease."""
+        with self._lock:
+            heartbeat, self._heartbeat = self._heartbeat, None
+        if heartbeat is None:
+            return
+        heartbeat.end()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        for active in list(self._active.values()):
+            active.stop(LeaseLost("this process stops running flows"))
+        self.lease.retire()
+

@@ -1,0 +1,131 @@
+"""Where state is kept, and the settings of a project (S10)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kitaru.errors import KitaruUsageError
+
+PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
+    "stack": str,
+    "retries": int,
+    "cache": bool,
+    "image": (str, dict),
+    "store": str,
+    "artifacts": str,
+    "allow_pickle": bool,
+    "max_threads": int,
+    "max_flows": int,
+}
+"""The keys of ``[tool.kitaru]`` in ``pyproject.toml``, and the types of their values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a process needs to know before it opens a store.
+
+    Attributes:
+        home: Folder of the embedded store, its artifacts and its locks.
+        store: URL of the store.
+        artifacts: Path or URL of the artifact store.
+        allow_pickle: Whether values may be pickled (S4.2).
+        max_threads: Most threads for submitted calls in this process.
+        max_flows: Most top-level flows that this process runs at once; the others are ``pending``.
+        project: What tells the executions of this project from others in the same store: the folder of
+            the nearest ``pyproject.toml`` or ``.kitaru``, else the working directory.
+    """
+
+    home: Path
+    store: str
+    artifacts: str
+    allow_pickle: bool
+    max_threads: int
+    max_flows: int
+    project: str
+
+
+def read_settings(overrides: Mapping[str, Any]) -> Settings:
+    """The settings in force: ``overrides`` over the environment over the project over the defaults.
+
+    Raises:
+        KitaruUsageError: ``[tool.kitaru]`` holds an unknown key or a wrong type.
+    """
+    project = project_settings()
+    home = Path(overrides.get("home") or os.environ.get("KITARU_HOME") or _default_home()).expanduser().absolute()
+    given = {key: overrides[key] for key in PROJECT_KEYS if overrides.get(key) is not None}
+    for key in ("store", "artifacts"):
+        if key not in given and (value := os.environ.get(f"KITARU_{key.upper()}")):
+            given[key] = value
+    merged = {**project, **given}
+    return Settings(
+        home=home,
+        store=merged.get("store") or f"sqlite:///{home / 'kitaru.db'}",
+        artifacts=merged.get("artifacts") or str(home / "artifacts"),
+        allow_pickle=merged.get("allow_pickle", False),
+        max_threads=positive(merged.get("max_threads", 512), "max_threads"),
+        max_flows=positive(merged.get("max_flows", 64), "max_flows"),
+        project=str(_project_folder()),
+    )
+
+
+def positive(value: object, name: str) -> int:
+    """Return a count of 1 or more, else raise ``KitaruUsageError``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise KitaruUsageError(f"{name}={value!r}: a whole number, 1 or more, is expected.")
+    return value
+
+
+def project_settings() -> Mapping[str, Any]:
+    """``[tool.kitaru]`` of the nearest ``pyproject.toml``; empty where there is none."""
+    return _project_settings(Path.cwd())
+
+
+@lru_cache(maxsize=16)
+def _project_settings(folder: Path) -> Mapping[str, Any]:
+    file = _nearest(folder, "pyproject.toml")
+    if file is None:
+        return {}
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("kitaru", {})
+    except (OSError, ValueError) as error:
+        raise KitaruUsageError(f"{file} cannot be read: {error}.") from error
+    for key, value in table.items():
+        if key not in PROJECT_KEYS:
+            near = get_close_matches(key, PROJECT_KEYS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"The keys are {', '.join(PROJECT_KEYS)}."
+            raise KitaruUsageError(f"{file}: [tool.kitaru] has no key {key!r}; {hint}")
+        kind = PROJECT_KEYS[key]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise KitaruUsageError(f"{file}: [tool.kitaru] {key} = {value!r} has the wrong type.")
+    return table
+
+
+def _default_home() -> Path:
+    folder = _nearest(Path.cwd(), ".kitaru")
+    if folder is not None:
+        return folder
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "kitaru"
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/kitaru").expanduser()
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "kitaru"
+
+
+def _project_folder() -> Path:
+    marker = _nearest(Path.cwd(), "pyproject.toml") or _nearest(Path.cwd(), ".kitaru")
+    return marker.parent if marker is not None else Path.cwd()
+
+
+def _nearest(folder: Path, name: str) -> Path | None:
+    for place in (folder, *folder.parents):
+        if (place / name).exists():
+            return place / name
+    return None

@@ -1,0 +1,119 @@
+"""Composes everything, once per process.
+
+Owned here: the one ``Wiring`` of the process. ``configure`` and tests may replace its parts before it
+is first used; after ``reset`` the next use makes a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from kitaru.core.clock import Clock, SystemClock
+from kitaru.core.ids import Ids, SystemIds
+from kitaru.core.ports import Store, Values
+from kitaru.engine.code_digest import code_digest
+from kitaru.engine.committer import Committer
+from kitaru.engine.leases import LEASE_SECONDS, Lease
+from kitaru.engine.pool import Pool
+from kitaru.engine.run import Shared
+from kitaru.services.runner import LOCAL, Runner
+from kitaru.services.settings import Settings, read_settings
+from kitaru.store import open_store
+from kitaru.values import ValueCodec, open_blobs
+
+
+class Wiring:
+    """A store, the values codec and this process as a runner, put together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.ids: Ids = ids or SystemIds()
+        self.store: Store = store or open_store(settings.store, self.clock)
+        self.values: Values = ValueCodec(open_blobs(settings.artifacts), allow_pickle=settings.allow_pickle)
+        self.committer = Committer(self.store)
+        shared = Shared(
+            store=self.store,
+            values=self.values,
+            committer=self.committer,
+            pool=Pool(settings.max_threads),
+            clock=self.clock,
+            ids=self.ids,
+            code_digest=code_digest,
+        )
+        self.shared = shared
+        self.runner = Runner(
+            shared,
+            project=settings.project,
+            max_flows=settings.max_flows,
+            lease=Lease(self.store, self.clock, self.ids, stack=LOCAL, seconds=lease_seconds),
+        )
+
+    def close(self) -> None:
+        """Stop running flows and close the store."""
+        self.runner.end()
+        self.store.close()
+
+
+_lock = threading.Lock()
+_wiring: Wiring | None = None
+overrides: dict[str, Any] = {}
+"""What ``kitaru.configure`` has set; the owner of this dict is this module."""
+
+
+def wiring() -> Wiring:
+    """The wiring of this process, made at its first use."""
+    global _wiring
+    if _wiring is None:
+        with _lock:
+            if _wiring is None:
+                _wiring = Wiring(read_settings(overrides))
+    return _wiring
+
+
+def in_use() -> bool:
+    """True where this process has opened its store."""
+    return _wiring is not None
+
+
+def install(new: Wiring) -> None:
+    """Use this wiring from now on: for tests that bring a store or a clock of their own."""
+    global _wiring
+    reset()
+    _wiring = new
+
+
+def configure(values: Mapping[str, Any]) -> None:
+    """Change what ``kitaru.configure`` has set; settings of the store take effect for a new wiring."""
+    overrides.update(values)
+
+
+def reset() -> None:
+    """Forget everything: the next use begins anew."""
+    global _wiring
+    with _lock:
+        old, _wiring = _wiring, None
+    if old is not None:
+        old.close()
+
+
+def _forget() -> None:
+    """A forked child has none of its parent's threads, and must not touch its connections."""
+    global _wiring, _lock
+    _wiring = None
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,1 @@
+"""Where executions run. ``local``: threads of the process that started them."""
