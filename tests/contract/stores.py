@@ -105,7 +105,9 @@ def commit(store: Store, epoch: int | None, *mutations: Mutation, execution_id: 
 
 
 def create(store: Store, *rows: ExecutionRow) -> None:
-    answers: Sequence[Refusal | None] = store.commit([Commit(row.execution_id, None, [ExecutionCreated(row)]) for row in rows])
+    answers: Sequence[Refusal | None] = store.commit(
+        [Commit(row.execution_id, None, [ExecutionCreated(row)]) for row in rows]
+    )
     assert list(answers) == [None] * len(rows)
 
 

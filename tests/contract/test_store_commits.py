@@ -184,9 +184,9 @@ def test_s1_10_cancelling_reaches_all_unfinished_descendants(store: Store) -> No
     assert answers[0] is None
     # The same transaction knows at once that the descendant has lost its owner.
     assert refusal(answers[1]) == (Fenced, Status.CANCELLED)
-    assert {name: store.executions.status(name) for name in ("root", "waiting", "below-done", "pending")} == dict.fromkeys(
-        ("root", "waiting", "below-done", "pending"), Status.CANCELLED
-    )
+    assert {
+        name: store.executions.status(name) for name in ("root", "waiting", "below-done", "pending")
+    } == dict.fromkeys(("root", "waiting", "below-done", "pending"), Status.CANCELLED)
     assert store.executions.status("failed") is Status.FAILED
     assert store.executions.status("done") is Status.COMPLETED
     assert store.executions.status("stranger") is Status.PENDING
@@ -279,7 +279,9 @@ def test_of_two_claims_in_one_group_the_first_wins(store: Store) -> None:
     create(store, execution())
     for name in ("one", "two"):
         store.runners.register(runner(name), lease_seconds=60)
-    first, second = store.commit([Commit("exec", None, [Claimed(name, Status.PENDING, 0, 1)]) for name in ("one", "two")])
+    first, second = store.commit(
+        [Commit("exec", None, [Claimed(name, Status.PENDING, 0, 1)]) for name in ("one", "two")]
+    )
     assert first is None
     assert refusal(second) == (Conflict, Status.RUNNING)
 
@@ -358,7 +360,9 @@ def _bad(kind: str, epoch: int) -> Commit:
     good = CallRecorded(call("halfway"))
     match kind:
         case "refused halfway":
-            return Commit("exec", epoch, [good, StatusChanged(Status.COMPLETED, START, from_statuses=(Status.WAITING,))])
+            return Commit(
+                "exec", epoch, [good, StatusChanged(Status.COMPLETED, START, from_statuses=(Status.WAITING,))]
+            )
         case "missing value":
             return Commit("exec", epoch, [good, CallRecorded(call("bad", name=None))])
         case "number too large":

@@ -1,0 +1,103 @@
+"""Leases on the database's clock, and whose executions are orphans (S6.2, S6.3)."""
+
+from __future__ import annotations
+
+from kitaru.core.mutations import CallRecorded, Claimed, StatusChanged
+from kitaru.core.ports import Store
+from kitaru.core.states import Status
+from tests.contract.stores import SECOND, START, ManualClock, call, commit, create, execution, runner, start
+
+
+def _orphans(store: Store, *, project: str = "project", stack: str = "local", limit: int = 10) -> list[str]:
+    found = store.executions.orphans(project=project, stack=stack, limit=limit)
+    for row in found:
+        assert store.executions.is_orphan(row.execution_id)
+    return [row.execution_id for row in found]
+
+
+def test_a_runners_lease_begins_now_by_the_clock_of_the_database(store: Store) -> None:
+    store.runners.register(runner(lease_until=7), lease_seconds=2.5)
+    assert store.runners.list() == [runner(lease_until=START + 2.5 * SECOND)]
+    store.runners.retire("runner")
+    assert store.runners.list() == []
+
+
+def test_a_heartbeat_renews_a_lease_that_has_not_run_out(store: Store, clock: ManualClock) -> None:
+    store.runners.register(runner(), lease_seconds=10)
+    clock.pass_(9.9)
+    assert store.runners.heartbeat("runner", lease_seconds=10)
+    clock.pass_(9.9)
+    assert store.runners.heartbeat("runner", lease_seconds=10)
+    clock.pass_(10)
+    assert not store.runners.heartbeat("runner", lease_seconds=10)
+    assert not store.runners.heartbeat("unknown", lease_seconds=10)
+
+
+def test_s6_2_a_lease_that_has_run_out_is_not_renewed_by_waiting(store: Store, clock: ManualClock) -> None:
+    start(store)
+    clock.pass_(60)
+    assert not store.runners.heartbeat("runner", lease_seconds=60)
+    assert _orphans(store) == ["exec"]
+
+
+def test_a_lost_runner_may_register_again(store: Store, clock: ManualClock) -> None:
+    store.runners.register(runner(), lease_seconds=10)
+    clock.pass_(11)
+    store.runners.register(runner(pid=2), lease_seconds=10)
+    assert store.runners.list() == [runner(pid=2, lease_until=clock.now() + 10 * SECOND)]
+
+
+def test_runners_whose_lease_is_over_leave_when_another_comes(store: Store, clock: ManualClock) -> None:
+    store.runners.register(runner("old"), lease_seconds=10)
+    clock.pass_(11)
+    store.runners.register(runner("new"), lease_seconds=10)
+    assert [row.runner_id for row in store.runners.list()] == ["new"]
+
+
+def test_s6_3_orphans_are_what_a_runner_left_behind(store: Store, clock: ManualClock) -> None:
+    store.runners.register(runner("alive"), lease_seconds=600)
+    store.runners.register(runner("late"), lease_seconds=10)
+    create(
+        store,
+        execution("mine", status=Status.RUNNING, runner_id="alive"),
+        execution("mine-pending", runner_id="alive"),
+        execution("lost", status=Status.RUNNING, runner_id="late", created_at=START + 1, tags=("t",)),
+        execution("lost-pending", runner_id="late", created_at=START),
+        execution("unknown", status=Status.RUNNING, runner_id="never seen", created_at=START + 2),
+        execution("nobody", runner_id=None),
+        execution("parked", status=Status.WAITING),
+        execution("done", status=Status.COMPLETED, runner_id="late"),
+        execution("elsewhere", status=Status.RUNNING, runner_id="late", stack="k8s"),
+        execution("foreign", status=Status.RUNNING, runner_id="late", project="other"),
+    )
+    assert _orphans(store) == ["unknown"]
+    clock.pass_(10)
+    assert _orphans(store) == ["lost-pending", "lost", "unknown"]
+    assert _orphans(store, limit=1) == ["lost-pending"]
+    assert _orphans(store, stack="k8s") == ["elsewhere"]
+    assert _orphans(store, project="other") == ["foreign"]
+    for name in ("mine", "mine-pending", "nobody", "parked", "done", "no such"):
+        assert not store.executions.is_orphan(name)
+
+
+def test_the_executions_of_a_retired_runner_are_orphans_at_once(store: Store) -> None:
+    start(store)
+    assert not store.executions.is_orphan("exec")
+    store.runners.retire("runner")
+    assert _orphans(store) == ["exec"]
+
+
+def test_a_claimed_orphan_is_none_any_more(store: Store, clock: ManualClock) -> None:
+    epoch = start(store)
+    clock.pass_(61)
+    store.runners.register(runner("second"), lease_seconds=60)
+    assert commit(store, None, Claimed("second", Status.RUNNING, epoch, 1)) is None
+    assert _orphans(store) == []
+
+
+def test_s6_2_until_somebody_takes_over_a_late_owner_still_writes(store: Store, clock: ManualClock) -> None:
+    epoch = start(store)
+    clock.pass_(61)
+    assert commit(store, epoch, CallRecorded(call())) is None
+    assert commit(store, epoch, StatusChanged(Status.COMPLETED, clock.now())) is None
+    assert _orphans(store) == []
