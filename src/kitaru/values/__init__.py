@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kitaru.values.blobs import open_blobs
 from kitaru.values.builtin import Opaque
+from kitaru.values.codecs import register_codec
 from kitaru.values.value_codec import ValueCodec
 
-__all__ = ["Opaque", "ValueCodec", "open_blobs"]
+__all__ = ["Opaque", "ValueCodec", "open_blobs", "register_codec"]

@@ -133,8 +133,9 @@ class ObjectBlobs:
     """Blobs in S3, GCS, Azure or memory, through obstore. A put is durable once the service has answered."""
 
     def __init__(self, url: str) -> None:
-        from obstore import exceptions  # not with a local folder: nobody should pay for what is not used
-        from obstore.store import from_url
+        # Only here: with a local folder nobody should pay for what is not used.
+        from obstore import exceptions  # noqa: PLC0415
+        from obstore.store import from_url  # noqa: PLC0415
 
         self._url = url
         # The object store reports a missing or forbidden object as Python's own OSErrors.
@@ -149,7 +150,8 @@ class ObjectBlobs:
             self._store.put(_key(digest), data)
         except self._errors as error:
             raise KitaruStoreError(
-                f"Cannot write blob {digest} to {self._url}: {_first_line(error)}. Check the credentials and the network."
+                f"Cannot write blob {digest} to {self._url}: {_first_line(error)}. "
+                "Check the credentials and the network."
             ) from error
 
     def get(self, digest: str) -> bytes:

@@ -14,15 +14,15 @@ from kitaru.values.references import reference
 from kitaru.values.walk import Decoder, Encoder, Leaf, Reader, Refused, Step, Writer
 
 
-def _same(value: Any, write: Writer) -> Json:
+def _same(value: Any, _write: Writer) -> Json:
     return value
 
 
-def _int(value: int, write: Writer) -> Json:
+def _int(value: int, _write: Writer) -> Json:
     return value if -INT_LIMIT < value < INT_LIMIT else {"$int": hex(value)}
 
 
-def _float(value: float, write: Writer) -> Json:
+def _float(value: float, _write: Writer) -> Json:
     return value if value - value == 0 else {"$float": repr(value)}  # inf - inf is nan
 
 
@@ -43,6 +43,10 @@ def _str(value: str, write: Writer) -> Json:
     return value
 
 
+def _read_str(data: bytes) -> object:
+    return data.decode("utf-8", "surrogatepass")
+
+
 def _list(value: list[object], write: Writer) -> Json:
     return write.items(value, value)
 
@@ -56,8 +60,7 @@ def _dict(value: dict[Any, object], write: Writer) -> Json:
 
 def _pairs(value: dict[Any, object], write: Writer) -> list[Json]:
     return [
-        [write.part(value, Step.KEY, key, key), write.part(value, Step.ITEM, key, item)]
-        for key, item in value.items()
+        [write.part(value, Step.KEY, key, key), write.part(value, Step.ITEM, key, item)] for key, item in value.items()
     ]
 
 
@@ -78,9 +81,8 @@ def _read_defaultdict(payload: Json, read: Reader) -> object:
 
 
 def _read_counter(payload: Json, read: Reader) -> object:
-    counter: collections.Counter[Any] = collections.Counter()
-    dict.update(counter, read.value(payload))  # Counter.update would count a recorded mapping anew
-    return counter
+    counts: dict[Any, int] = read.value(payload)
+    return collections.Counter(counts)
 
 
 def _deque(value: collections.deque[object], write: Writer) -> Json:
@@ -129,7 +131,7 @@ def _read_clock_time(cls: type[datetime] | type[time]) -> Decoder:
     return decode
 
 
-def _timedelta(value: timedelta, write: Writer) -> Json:
+def _timedelta(value: timedelta, _write: Writer) -> Json:
     return {"$timedelta": [value.days, value.seconds, value.microseconds]}
 
 
@@ -159,7 +161,7 @@ def _read_path(payload: Json, read: Reader) -> object:
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 
 
-def class_or_function(value: Any, write: Writer) -> Json:
+def class_or_function(value: Any, _write: Writer) -> Json:
     """A class or a module-level function, by its name. What it does is not part of the record."""
     return {"$ref": reference(value)}
 
@@ -226,7 +228,7 @@ ENCODERS: dict[type, Encoder] = {
     collections.deque: _deque,
     datetime: _clock_time("datetime"),
     time: _clock_time("time"),
-    date: _tagged("date", lambda value, write: value.isoformat()),
+    date: _tagged("date", lambda value, _write: value.isoformat()),
     timedelta: _timedelta,
     timezone: _timezone,
     **{getattr(pathlib, name): _path for name in _PATHS},
@@ -237,10 +239,10 @@ ENCODERS: dict[type, Encoder] = {
 }
 
 DECODERS: dict[str, Decoder] = {
-    "int": lambda payload, read: int(payload, 16),
-    "float": lambda payload, read: float(payload),
-    "str": Leaf(lambda data: data.decode("utf-8", "surrogatepass")),
-    "bytes": Leaf(lambda data: data),
+    "int": lambda payload, _read: int(payload, 16),
+    "float": lambda payload, _read: float(payload),
+    "str": Leaf(_read_str),
+    "bytes": Leaf(bytes),
     "bytearray": Leaf(bytearray),
     "dict": _read_pairs,
     "tuple": lambda payload, read: tuple(read.value(payload)),
@@ -254,10 +256,10 @@ DECODERS: dict[str, Decoder] = {
     "deque": _read_deque,
     "datetime": _read_clock_time(datetime),
     "time": _read_clock_time(time),
-    "date": lambda payload, read: date.fromisoformat(payload),
-    "timedelta": lambda payload, read: timedelta(*payload),
+    "date": lambda payload, _read: date.fromisoformat(payload),
+    "timedelta": lambda payload, _read: timedelta(*payload),
     "timezone": _read_timezone,
     "path": _read_path,
     "ref": _read_ref,
-    "opaque": lambda payload, read: Opaque(payload),
+    "opaque": lambda payload, _read: Opaque(payload),
 }

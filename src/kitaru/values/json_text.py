@@ -7,7 +7,7 @@ A value that is its own tree is *native*; all others become a tree with tags (se
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring
 from typing import Any, TypeAlias
 
@@ -47,7 +47,7 @@ to_text: Callable[[Json], str] = _make_encoder(sort_keys=False)
 """The compact JSON text of a tree, dicts in their own order."""
 
 _to_sorted_text = _make_encoder(sort_keys=True)
-_scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder().scan_once
+_scan: Callable[[str, int], tuple[Json, int]] = vars(json.JSONDecoder())["scan_once"]
 
 
 def from_text(text: str) -> Json:
@@ -71,9 +71,10 @@ def canonical_text(tree: Json) -> str:
 
 
 def _sort_pairs(tree: Json) -> Json:
-    if type(tree) is list:
+    cls = type(tree)  # pyright: ignore[reportUnknownVariableType]  # of Any
+    if cls is list:
         return [_sort_pairs(item) for item in tree]
-    if type(tree) is not dict:
+    if cls is not dict:
         return tree
     if len(tree) == 1 and "$dict" in tree:
         return {"$dict": sorted((_sort_pairs(pair) for pair in tree["$dict"]), key=_to_sorted_text)}
@@ -87,31 +88,28 @@ def is_native(value: Any, depth: int = MAX_DEPTH) -> bool:
     exact types count, since the C encoder would flatten a subclass. Lone surrogates are not looked
     for here: they show when the text is turned into UTF-8.
     """
-    cls = type(value)
+    cls = type(value)  # pyright: ignore[reportUnknownVariableType]  # of Any
     if cls is dict:
-        if not depth:
-            return False
-        for key, item in value.items():
+        for key in value:
             if type(key) is not str or key[:1] == "$":
                 return False
-            cls = type(item)
-            if cls is str:
-                if len(item) > LEAF_LIMIT:
-                    return False
-            elif not is_native(item, depth - 1):
-                return False
-        return True
+        return depth > 0 and _are_native(value.values(), depth - 1)
     if cls is str:
         return len(value) <= LEAF_LIMIT
     if cls is int:
         return -INT_LIMIT < value < INT_LIMIT
     if cls is list:
-        if not depth:
-            return False
-        for item in value:
-            if not is_native(item, depth - 1):
-                return False
-        return True
+        return depth > 0 and _are_native(value, depth - 1)
     if cls is float:
         return -_INFINITY < value < _INFINITY  # False for nan as well
     return cls in _LEAVES
+
+
+def _are_native(values: Iterable[Any], depth: int) -> bool:
+    for value in values:  # a loop, with the commonest case written out: all() takes twice as long
+        if type(value) is str:
+            if len(value) > LEAF_LIMIT:
+                return False
+        elif not is_native(value, depth):
+            return False
+    return True

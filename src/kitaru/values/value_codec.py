@@ -101,10 +101,22 @@ class ValueCodec:
         return to_text(blob), counted
 
     def encode_exception(self, error: BaseException) -> Encoded | None:
-        return None
+        """Encode an exception as well as can be (S2.5); None where it could not be made again."""
+        writer = Writer(encoder_for, self._blobs, allow_pickle=self._allow_pickle, lenient=True)
+        try:
+            return self._text_and_tree(error, writer)[0]
+        except Refused:
+            return None
 
     def decode_exception(self, failure: Failure) -> BaseException | None:
-        return None
+        """The exception of a failure, to be raised again; None where it cannot be made."""
+        if failure.exception is None:
+            return None
+        try:
+            error = self.decode(failure.exception)
+        except KitaruSerializationError:  # its class has moved or changed; the failure's own text tells the rest
+            return None
+        return error if isinstance(error, BaseException) else None
 
     def _writer(self, *, allow_opaque: bool = False) -> Writer:
         return Writer(encoder_for, self._blobs, allow_opaque=allow_opaque, allow_pickle=self._allow_pickle)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import pickle
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from kitaru.core.ports import Blobs
 from kitaru.core.references import reference_of, resolve
@@ -33,6 +34,7 @@ class Refused(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.pickling_failed = False
         self.steps: list[tuple[Step, object, object]] = []
 
     def error(self, where: str) -> KitaruSerializationError:
@@ -72,36 +74,46 @@ class Writer:
     """Turns one value into a tree. Blobs are on disk when it returns.
 
     Attributes:
-        opaque: True once a part has been replaced by a token of its type (S3.4).
+        allow_opaque: A part that cannot be carried becomes a token of its type (S3.4).
+        allow_pickle: A part that nothing else carries is pickled (S4.2).
+        lenient: Exceptions are carried as well as can be (S2.5), not exactly.
+        opaque: True once there is a token.
     """
 
     def __init__(
-        self, encoder_for: EncoderFor, blobs: Blobs, *, allow_opaque: bool = False, allow_pickle: bool = False
+        self,
+        encoder_for: EncoderFor,
+        blobs: Blobs,
+        *,
+        allow_opaque: bool = False,
+        allow_pickle: bool = False,
+        lenient: bool = False,
     ) -> None:
         self._encoder_for = encoder_for
         self._blobs = blobs
         self._depth = 0
         self.allow_opaque = allow_opaque
         self.allow_pickle = allow_pickle
+        self.lenient = lenient
         self.opaque = False
 
     def tree(self, value: object) -> Json:
         """The tree of a value. Raises ``Refused``."""
-        cls = type(value)
         if self._depth >= MAX_DEPTH:
             raise TooDeep(f"it is nested more than {MAX_DEPTH} levels deep. Record a flatter value.")
         self._depth += 1
         try:
-            encode = self._encoder_for(cls, self.allow_pickle)
-            return encode(value, self)
+            return self._encoder_for(type(value))(value, self)
         except TooDeep:
             raise
         except RecursionError:
             raise TooDeep("it is nested too deeply for this call stack. Record a flatter value.") from None
-        except Refused:
-            if not self.allow_opaque:
-                raise
-            return self.token(value)
+        except Refused as refused:
+            if self.allow_pickle and not refused.pickling_failed:
+                return self._pickle(value, refused)
+            if self.allow_opaque:
+                return self.token(value)
+            raise
         finally:
             self._depth -= 1
 
@@ -109,6 +121,18 @@ class Writer:
         """What stands for a value that cannot be digested: its type (S3.4)."""
         self.opaque = True
         return {"$opaque": reference_of(type(value).__module__, type(value).__qualname__)}
+
+    def _pickle(self, value: object, refused: Refused) -> Json:
+        """The tree of a value that nothing else carries, where the user has allowed it (S4.2)."""
+        try:
+            return self.leaf("pickle", pickle.dumps(value, protocol=5))
+        # Pickling runs the value's own code, which may raise anything; the first refusal is the one to tell.
+        except Exception as error:
+            refused.pickling_failed = True
+            refused.reason += f" Pickle cannot carry it either: {error}."
+            if self.allow_opaque:
+                return self.token(value)
+            raise refused from error
 
     def part(self, whole: object, step: Step, key: object, value: object) -> Json:
         """The tree of a part of ``whole``; ``step`` and ``key`` name it in a refusal."""
@@ -159,7 +183,7 @@ class Reader:
 
     def value(self, tree: Json) -> Any:
         """The value of a tree. Raises ``KitaruSerializationError`` where a type or a blob is gone."""
-        cls = type(tree)
+        cls = type(tree)  # pyright: ignore[reportUnknownVariableType]  # of Any
         if cls is dict:
             if len(tree) == 1:
                 ((key, payload),) = tree.items()
@@ -184,7 +208,7 @@ class Reader:
         try:
             if tag == "blob":
                 return self._blob(payload)
-            decode = self._decoder_for(tag)
+            decode = self._decoder(tag)
             if isinstance(decode, Leaf):
                 return decode.decode(base64.b64decode(payload))
             return decode(payload, self)
@@ -200,6 +224,14 @@ class Reader:
                 f"{type(error).__name__}: {error}. Restore the code and the libraries that it was recorded with."
             ) from error
 
+    def _decoder(self, tag: str) -> Decoder:
+        if tag == "pickle" and not self.allow_pickle:
+            raise KitaruSerializationError(
+                "A recorded value was pickled, and pickles are not loaded here: loading one runs code. "
+                "Set allow_pickle = true under [tool.kitaru] if you trust what is in the store."
+            )
+        return self._decoder_for(tag)
+
     def _blob(self, reference: Json) -> object:
         codec, size = reference["codec"], reference["size"]
         data = self._blobs.get(reference["digest"])
@@ -210,7 +242,7 @@ class Reader:
             )
         if codec == "json":
             return self.value(from_text(data.decode()))
-        decode = self._decoder_for(codec)
+        decode = self._decoder(codec)
         if not isinstance(decode, Leaf):
             raise KitaruSerializationError(f"Blob {reference['digest']} has the unknown codec {codec!r}.")
         return decode.decode(data)
@@ -223,11 +255,8 @@ Decoder: TypeAlias = Callable[[Any, Reader], object] | Leaf
 """Makes the value of a tag's payload."""
 
 
-class EncoderFor(Protocol):
-    """Finds the encoder of an exact type. Raises ``Refused`` where there is none."""
-
-    def __call__(self, cls: type, allow_pickle: bool, /) -> Encoder: ...
-
+EncoderFor: TypeAlias = Callable[[type], Encoder]
+"""Finds the encoder of an exact type. Raises ``Refused`` where there is none."""
 
 DecoderFor: TypeAlias = Callable[[str], Decoder]
 """Finds the decoder of a tag. Raises ``KitaruSerializationError`` where there is none."""
