@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, overload
 
 from kitaru.client.handle import FlowHandle
 from kitaru.client.records import execution_record
@@ -34,7 +34,11 @@ class Page(Sequence[Execution]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Execution: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Execution, ...]: ...
+    def __getitem__(self, index: int | slice) -> Execution | tuple[Execution, ...]:
         return self.items[index]
 
     def __iter__(self) -> Iterator[Execution]:

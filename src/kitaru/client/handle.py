@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar, cast
@@ -120,13 +121,18 @@ class FlowHandle(Generic[R]):
         return self._wait_on_loop().__await__()
 
     async def _wait_on_loop(self) -> R:
-        import asyncio  # here, because sync callers do without it and it takes 30 ms to import
+        import asyncio  # noqa: PLC0415  # here, because sync callers do without it and it takes 30 ms to import
 
         active = self._active
         if active is not None:
             loop = asyncio.get_running_loop()
             done = asyncio.Event()
-            active.on_done(lambda: loop.call_soon_threadsafe(done.set))
+
+            def wake() -> None:
+                with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
+                    loop.call_soon_threadsafe(done.set)
+
+            active.on_done(wake)
             await done.wait()
         while (row := self._finished()) is None:
             await self._wiring.clock.sleep(_POLL_ON_LOOP)

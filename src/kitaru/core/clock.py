@@ -50,7 +50,7 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         # Imported here and not above: asyncio takes 30 ms, and only async flows come this way.
-        import asyncio
+        import asyncio  # noqa: PLC0415
 
         await asyncio.sleep(seconds)
 

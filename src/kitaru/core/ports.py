@@ -26,7 +26,6 @@ from kitaru.core.rows import (
 )
 from kitaru.core.states import Status
 
-
 # ── durable state ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -208,7 +207,8 @@ class Values(Protocol):
 
     def encode_exception(self, error: BaseException) -> Encoded | None:
         """Encode an exception as well as can be (S2.5): attributes that cannot be carried are left out
-        and named in a note. None where its class cannot be found again by name."""
+        and named in a note. None where its class cannot be found again by name.
+        """
         ...
 
     def decode_exception(self, failure: Failure) -> BaseException | None:

@@ -66,7 +66,9 @@ class Binder:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise KitaruUsageError(f"{self._owner}: {error}. Its signature is {self._owner}{self._signature}.") from None
+            raise KitaruUsageError(
+                f"{self._owner}: {error}. Its signature is {self._owner}{self._signature}."
+            ) from None
         bound.apply_defaults()
         arguments = dict(bound.arguments)
         for parameter in self._signature.parameters.values():

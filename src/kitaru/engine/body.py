@@ -76,7 +76,7 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome |
         crash_point("body_start")
         value = _run_body(run, definition)
         error = None
-    except BaseException as raised:  # user code; SystemExit and the like end the execution too
+    except BaseException as raised:  # noqa: BLE001  # user code; SystemExit and the like end the execution too
         value, error = None, raised
     finally:
         current.reset(token)
@@ -107,7 +107,7 @@ def _run_body(run: Run, definition: FlowDefinition) -> Any:
     args, kwargs = definition.binder.unbind(run.values.decode_inputs(run.row.inputs))
     if not definition.is_async:
         return definition.fn(*args, **kwargs)
-    from kitaru.engine.loop import run_body  # here, because only async flows need asyncio
+    from kitaru.engine.loop import run_body  # noqa: PLC0415  # here, because only async flows need asyncio
 
     return run_body(run, definition.fn(*args, **kwargs))
 
@@ -148,5 +148,3 @@ def _unwritten(run: Run, signal: StoreLost) -> Outcome:
     failure = failure_of(signal.reason, FailureOrigin.STORE, run.values)
     end = StatusChanged(Status.FAILED, run.clock.now(), failure=failure)
     return Outcome(None, error=signal.reason, signal=signal, unwritten=end)
-
-

@@ -155,7 +155,7 @@ class _Walk:
     def _value(self, value: object) -> None:
         kind = type(value)
         if kind in _CONSTANTS:
-            self._write(kind.__name__, repr(value))
+            self._write(kind.__name__, plain(value) or b"")
         elif isinstance(value, FunctionType):
             self._code_of(value, value.__globals__)
         elif isinstance(value, type):

@@ -130,8 +130,10 @@ class Committer:
             verdicts = self._store.commit(commits)
         except KitaruStoreError as error:
             return [error] * len(commits)
-        except Exception as error:  # the committer's thread must not die: every flow would hang
-            unexpected = KitaruStoreError(f"the store failed unexpectedly while it wrote: {error!r}. Please report this.")
+        except Exception as error:  # noqa: BLE001  # the committer's thread must not die: every flow would hang
+            unexpected = KitaruStoreError(
+                f"the store failed unexpectedly while it wrote: {error!r}. Please report this."
+            )
             unexpected.__cause__ = error
             return [unexpected] * len(commits)
         crash_point("after_commit")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from kitaru.engine.call import CallScope
 from kitaru.errors import KitaruContextError
 
 if TYPE_CHECKING:
-    from kitaru.engine.call import CallScope
     from kitaru.engine.run import Run
 
 current: ContextVar[Run | CallScope | None] = ContextVar("kitaru", default=None)
@@ -33,7 +33,7 @@ def body_run(what: str) -> Run:
             "Call it in the body of a @flow function that was started with .run(); for a unit test, call .fn()."
         )
     run = scope.run
-    if scope is not run:
+    if isinstance(scope, CallScope):
         raise KitaruContextError(
             f"{what} is called inside the checkpoint {scope.call_id}; checkpoints do not nest. "
             "Call it from the flow's body, or call its plain function: .fn()."

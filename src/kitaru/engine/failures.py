@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
-import kitaru
 from kitaru.core.failure import Failure
 from kitaru.core.ports import Values
 from kitaru.core.references import reference_of
 from kitaru.errors import FailureOrigin, KitaruUserCodeError
 
-_OWN_CODE = os.path.dirname(os.path.abspath(kitaru.__file__)) + os.sep
+_OWN_CODE = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
 def failure_of(error: BaseException, origin: FailureOrigin, values: Values) -> Failure:
@@ -73,7 +73,7 @@ def lineage(error: BaseException) -> Iterator[BaseException]:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # user code: a __str__ that raises must not hide the failure itself
+    except Exception as broken:  # noqa: BLE001  # user code: a __str__ that raises must not hide the failure itself
         return f"<{type(error).__name__}.__str__ raised {type(broken).__name__}>"
 
 
@@ -82,4 +82,3 @@ def _skip_own(trace: TracebackType | None) -> TracebackType | None:
     while own is not None and own.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
         own = own.tb_next
     return own or trace
-

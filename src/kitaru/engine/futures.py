@@ -125,10 +125,9 @@ class CheckpointFutures(Sequence[CheckpointFuture[R]], Generic[R]):
         return all(future.done() for future in self._futures)
 
     def __await__(self) -> Generator[Any, None, list[R]]:
-        values: list[R] = []
         for future in self._futures:
-            values.append((yield from future.__await__()))
-        return values
+            yield from future.__await__()
+        return self.result()
 
     @overload
     def __getitem__(self, index: int) -> CheckpointFuture[R]: ...

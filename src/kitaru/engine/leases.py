@@ -6,6 +6,7 @@ executions run. The heartbeat has a thread of its own, because user code may blo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -30,9 +31,7 @@ class Lease:
     on the heartbeat's thread or before it starts.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, ids: Ids, *, stack: str, seconds: float = LEASE_SECONDS
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, ids: Ids, *, stack: str, seconds: float = LEASE_SECONDS) -> None:
         self.seconds = seconds
         self.stack = stack
         self.runner_id = ""
@@ -97,11 +96,9 @@ class Heartbeat:
 
     def _loop(self) -> None:
         while not self._ended:
-            try:
+            # A store that is out of reach for now is no end: runs learn of it at their next commit, and of a
+            # lost lease at their next call; this thread has to be there when the store is back.
+            with contextlib.suppress(KitaruStoreError):
                 self._beat()
-            except KitaruStoreError:
-                # The store is out of reach for now. Runs learn of it at their next commit, and of a lost
-                # lease at their next call; this thread has to be there when the store is back.
-                pass
             self._clock.wait(self._hint, self._every)
             self._hint.clear()

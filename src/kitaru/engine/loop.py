@@ -34,9 +34,7 @@ async def call_on_loop(run: Run, call: Call) -> Any:
     finally:
         run.under_way.pop(call.call_id, None)
     if finished.error is not None:
-        run.remember(
-            finished.error, call.call_id, finished.origin, None if task is run.body_task else task
-        )
+        run.remember(finished.error, call.call_id, finished.origin, None if task is run.body_task else task)
         raise finished.error
     return finished.value
 
@@ -72,7 +70,7 @@ async def attempt(call: Call, scope: CallScope) -> Ended:
     try:
         async with limit:
             return Ended(await call.definition.fn(*call.args, **call.kwargs), None)
-    except Exception as error:  # user code
+    except Exception as error:  # noqa: BLE001  # user code
         if limit.expired() and isinstance(error, TimeoutError):
             message = f"{call.call_id} took longer than {call.definition.timeout:g} s"
             return Ended(None, TimeoutError(message), FailureOrigin.TIMEOUT)
@@ -89,11 +87,11 @@ async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
             effect = procedure.send(answer)
         except StopIteration as end:
             return end.value
-        if type(effect) is Attempt:
+        if isinstance(effect, Attempt):
             answer = await attempt(effect.call, effect.scope)
-        elif type(effect) is LookUp:
+        elif isinstance(effect, LookUp):
             answer = run.store.calls.cached(effect.key, apart_from=run.execution_id)
-        elif type(effect) is Write:
+        elif isinstance(effect, Write):
             answer = await _write(run, effect.mutations)
         else:
             answer = await run.clock.sleep(effect.seconds)

@@ -39,7 +39,8 @@ class Pool:
     def submit(self, job: Callable[[], None]) -> None:
         """Run a job on some thread. Jobs must not raise."""
         self._jobs.put(job)
-        if self._idle == 0:
+        # Not `idle == 0`: threads that were told of a job still count as idle until they get to run.
+        if self._jobs.qsize() > self._idle:
             if self._threads < min(_FIRST_THREADS, self.max_threads):
                 self._grow(1)
             elif not self._pressed.is_set():

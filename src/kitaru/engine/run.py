@@ -310,7 +310,7 @@ class Run:
 
     async def wait_on_loop(self, future: CheckpointFuture[Any]) -> None:
         """Wait in a coroutine until a future has its outcome."""
-        import asyncio  # here, because only async flows need it and it takes 30 ms to import
+        import asyncio  # noqa: PLC0415  # here, because only async flows need it and it takes 30 ms to import
 
         loop = asyncio.get_running_loop()
         settled = asyncio.Event()

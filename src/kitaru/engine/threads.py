@@ -39,7 +39,7 @@ def submit(run: Run, call: Call) -> CheckpointFuture[Any]:
             return
         try:
             finished = context.run(carry, run, call, seen_at_once=False)
-        except BaseException as error:  # a signal, SystemExit ...: the pool's thread must not die of it
+        except BaseException as error:  # noqa: BLE001  # a signal, SystemExit ...: the pool's thread must not die of it
             run.abandon(future, error)
         else:
             run.finish(future, finished)
@@ -58,11 +58,11 @@ def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
             effect = procedure.send(answer)
         except StopIteration as end:
             return end.value
-        if type(effect) is Attempt:
+        if isinstance(effect, Attempt):
             answer = _attempt(effect.call, effect.scope)
-        elif type(effect) is LookUp:
+        elif isinstance(effect, LookUp):
             answer = run.store.calls.cached(effect.key, apart_from=run.execution_id)
-        elif type(effect) is Write:
+        elif isinstance(effect, Write):
             answer = run.write(effect.mutations)
         else:
             answer = run.clock.wait(run.stopping, effect.seconds)
@@ -79,7 +79,7 @@ def _attempt(call: Call, scope: CallScope) -> Ended:
     token = current.set(scope)
     try:
         return Ended(definition.fn(*call.args, **call.kwargs), None)
-    except Exception as error:  # user code
+    except Exception as error:  # noqa: BLE001  # user code
         return Ended(None, error)
     finally:
         current.reset(token)
@@ -87,9 +87,9 @@ def _attempt(call: Call, scope: CallScope) -> Ended:
 
 def _attempt_coroutine(call: Call, scope: CallScope) -> Ended:
     """An async checkpoint of a sync flow gets an event loop of its own, on the pool's thread."""
-    import asyncio  # here, because sync flows do without it and it takes 30 ms to import
+    import asyncio  # noqa: PLC0415  # here, because sync flows do without it and it takes 30 ms to import
 
-    from kitaru.engine.loop import attempt
+    from kitaru.engine.loop import attempt  # noqa: PLC0415
 
     return asyncio.run(attempt(call, scope))
 
@@ -105,9 +105,9 @@ def _attempt_bounded(call: Call, scope: CallScope, timeout: float) -> Ended:
         current.set(scope)
         try:
             outcome.put(Ended(call.definition.fn(*call.args, **call.kwargs), None))
-        except Exception as error:  # user code
+        except Exception as error:  # noqa: BLE001  # user code
             outcome.put(Ended(None, error))
-        except BaseException as error:  # carried over to the thread that waits
+        except BaseException as error:  # noqa: BLE001  # carried over to the thread that waits
             outcome.put(error)
 
     context = copy_context()

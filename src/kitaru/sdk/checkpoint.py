@@ -40,7 +40,7 @@ class BaseCheckpoint(Generic[P, R]):
         self.definition = definition
         self.name = definition.name
         self.fn = definition.fn
-        update_wrapper(self, definition.fn)
+        update_wrapper(self, definition.fn)  # pyright: ignore[reportArgumentType]  # typeshed wants a plain function
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> CheckpointFuture[R]:
         """Start a call beside the flow's body (S2.2): on a thread, or as a task in an async flow.
@@ -121,7 +121,7 @@ class BaseCheckpoint(Generic[P, R]):
             future.settle(call.value, call.error)
             return future
         if self.definition.is_async and run.is_async:
-            from kitaru.engine.loop import submit_on_loop  # here, because only async flows need asyncio
+            from kitaru.engine.loop import submit_on_loop  # noqa: PLC0415  # here, because only async flows need asyncio
 
             return submit_on_loop(run, call)
         return submit(run, call)
@@ -132,6 +132,8 @@ class BaseCheckpoint(Generic[P, R]):
 
 class Checkpoint(BaseCheckpoint[P, R]):
     """A checkpoint made of a sync function. A call returns the plain value."""
+
+    fn: Callable[P, R]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it in a flow's body (S2.1): its record is returned, or it runs and is recorded.
@@ -151,6 +153,8 @@ class Checkpoint(BaseCheckpoint[P, R]):
 class AsyncCheckpoint(BaseCheckpoint[P, R]):
     """A checkpoint made of an ``async def`` function. Await a call; ``asyncio.gather`` many."""
 
+    fn: Callable[P, Coroutine[Any, Any, R]]
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call it in an async flow's body (S2.2); the order of calls counts, not that of awaiting them.
 
@@ -167,7 +171,7 @@ class AsyncCheckpoint(BaseCheckpoint[P, R]):
         call = begin(run, self.definition, args, kwargs)
         if isinstance(call, Known):
             return _known(call)
-        from kitaru.engine.loop import call_on_loop  # here, because only async flows need asyncio
+        from kitaru.engine.loop import call_on_loop  # noqa: PLC0415  # here, because only async flows need asyncio
 
         return call_on_loop(run, call)
 
@@ -181,14 +185,15 @@ async def _known(call: Known) -> Any:
 class CheckpointDecorator(Protocol):
     """What ``@checkpoint(...)`` returns."""
 
+    # Overlapping on purpose: an async function is a function too, and the first overload that fits counts.
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCheckpoint[P, R]: ...
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCheckpoint[P, R]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Checkpoint[P, R]: ...
 
 
 @overload
-def checkpoint(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCheckpoint[P, R]: ...
+def checkpoint(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncCheckpoint[P, R]: ...  # pyright: ignore[reportOverlappingOverload]  # as above
 @overload
 def checkpoint(fn: Callable[P, R], /) -> Checkpoint[P, R]: ...
 @overload

@@ -105,7 +105,13 @@ def resolve_options(
     set_here = process.overrides
     retry_layers = (retries, definition.retries, set_here.get("retries"), _env_retries(), project.get("retries"))
     cache_layers = (cache, definition.cache, set_here.get("cache"), _env_cache(), project.get("cache"))
-    stack_layers = (stack, definition.stack, set_here.get("stack"), os.environ.get("KITARU_STACK"), project.get("stack"))
+    stack_layers = (
+        stack,
+        definition.stack,
+        set_here.get("stack"),
+        os.environ.get("KITARU_STACK"),
+        project.get("stack"),
+    )
     chosen = _first(stack_layers)
     return StartOptions(
         stack=chosen if chosen is not None else process.wiring().store.stacks.active() or LOCAL,

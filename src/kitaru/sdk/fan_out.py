@@ -63,7 +63,9 @@ def _spread(what: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[i
 
 
 def _is_spread(value: object) -> bool:
-    return isinstance(value, (list, tuple, range, GeneratorType)) and not hasattr(value, "_fields")
+    if isinstance(value, tuple):
+        return not hasattr(cast("object", value), "_fields")  # a named tuple is one value
+    return isinstance(value, (list, range, GeneratorType))
 
 
 def _elements(value: object) -> list[Any]:

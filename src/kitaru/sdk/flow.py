@@ -39,7 +39,7 @@ class Flow(Generic[P, R]):
         self.fn = definition.fn
         update_wrapper(self, definition.fn)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:  # noqa: ARG002
         """Refused: a flow is started with ``run``, or with ``invoke`` once it is deployed."""
         raise KitaruUsageError(
             f"{self.name}(...) would run without a record. Start it with {self.name}.run(...), or invoke a "
@@ -72,9 +72,7 @@ class Flow(Generic[P, R]):
         execution_id: str | None = ..., tags: Iterable[str] = ..., **kwargs: Any,
     ) -> FlowHandle[R]: ...  # fmt: skip
     @overload
-    def run(
-        self, *args: Any, execution_id: str | None, tags: Iterable[str] = ..., **kwargs: Any
-    ) -> FlowHandle[R]: ...
+    def run(self, *args: Any, execution_id: str | None, tags: Iterable[str] = ..., **kwargs: Any) -> FlowHandle[R]: ...
     @overload
     def run(self, *args: Any, tags: Iterable[str], **kwargs: Any) -> FlowHandle[R]: ...
     def run(

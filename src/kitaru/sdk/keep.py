@@ -7,6 +7,7 @@ from typing import Any
 from kitaru.client.artifacts import Artifacts
 from kitaru.core.mutations import ArtifactSaved, MetadataLogged
 from kitaru.core.rows import ArtifactRow, MetadataRow
+from kitaru.engine.call import CallScope
 from kitaru.engine.context import any_run, body_run
 from kitaru.engine.identity import idempotency_key as key_of
 from kitaru.errors import KitaruContextError, KitaruUsageError
@@ -28,15 +29,15 @@ def log(**metadata: Any) -> None:
     """
     scope = any_run("kitaru.log()")
     run = scope.run
-    call_id = "" if scope is run else scope.call_id
+    call_id = scope.call_id if isinstance(scope, CallScope) else ""
     rows = tuple(
         MetadataRow(call_id, key, run.values.encode(value, f"metadata {key}"), _number(value))
         for key, value in metadata.items()
     )
-    if scope is run:
-        run.riding.append(MetadataLogged(rows))
-    else:
+    if isinstance(scope, CallScope):
         scope.log(rows)
+    else:
+        run.riding.append(MetadataLogged(rows))
 
 
 def save(name: str, value: Any) -> None:
@@ -56,12 +57,12 @@ def save(name: str, value: Any) -> None:
         raise KitaruUsageError(f"kitaru.save({name!r}, ...): a name is expected.")
     scope = any_run("kitaru.save()")
     run = scope.run
-    call_id = "" if scope is run else scope.call_id
+    call_id = scope.call_id if isinstance(scope, CallScope) else ""
     row = ArtifactRow(name, call_id, run.values.encode(value, f"artifact {name}"), run.clock.now())
-    if scope is run:
-        body_run("kitaru.save()").write((ArtifactSaved(row),))
-    else:
+    if isinstance(scope, CallScope):
         scope.save(row)
+    else:
+        body_run("kitaru.save()").write((ArtifactSaved(row),))
 
 
 def load(exec_id: str, name: str) -> Any:
@@ -92,7 +93,7 @@ def idempotency_key() -> str:
         KitaruContextError: Called outside a checkpoint.
     """
     scope = any_run("kitaru.idempotency_key()")
-    if scope is scope.run:
+    if not isinstance(scope, CallScope):
         raise KitaruContextError("kitaru.idempotency_key() belongs inside a checkpoint: it is the key of one call.")
     return key_of(scope.run.execution_id, scope.call.identity)
 

@@ -23,6 +23,8 @@ def resume(wiring: Wiring, execution_id: str) -> str:
         hint = "Retry it instead." if row.status is Status.FAILED else "Start a new execution instead."
         raise KitaruStateError(f"execution {row.execution_id} is {row.status} and cannot be resumed. {hint}")
     if row.status is Status.WAITING:
-        raise KitaruStateError(f"execution {row.execution_id} is waiting for its answer; it goes on once that is given.")
+        raise KitaruStateError(
+            f"execution {row.execution_id} is waiting for its answer; it goes on once that is given."
+        )
     recover(wiring, row)
     return row.execution_id

@@ -7,6 +7,7 @@ orphans of the flows that this process knows (S6.3).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -160,7 +161,7 @@ class Runner:
                 lease_holds=self.lease.holds,
                 on_run=active.on_run,
             )
-        except BaseException as error:  # a thread has nobody above it: keep the error for whoever waits
+        except BaseException as error:  # noqa: BLE001  # a thread has nobody above it: keep the error for whoever waits
             active.outcome = Outcome(None, error=error)
         finally:
             self._ended(active)
@@ -245,10 +246,8 @@ class Runner:
     def _write_ends(self) -> None:
         while self._unwritten:
             active, end = self._unwritten[0]
-            try:
+            with contextlib.suppress(Refusal):  # somebody else has taken it over, or it was cancelled
                 self._shared.committer.commit(Commit(active.row.execution_id, active.row.epoch, (end,)))
-            except Refusal:
-                pass  # somebody else has taken it over, or it was cancelled: their word counts
             self._unwritten.pop(0)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
@@ -273,4 +272,3 @@ class Runner:
         for active in list(self._active.values()):
             active.stop(LeaseLost("this process stops running flows"))
         self.lease.retire()
-

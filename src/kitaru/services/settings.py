@@ -99,7 +99,7 @@ def _project_settings(folder: Path) -> Mapping[str, Any]:
         raise KitaruUsageError(f"{file} cannot be read: {error}.") from error
     for key, value in table.items():
         if key not in PROJECT_KEYS:
-            near = get_close_matches(key, PROJECT_KEYS, 1)
+            near = get_close_matches(key, list(PROJECT_KEYS), 1)
             hint = f"did you mean {near[0]!r}?" if near else f"The keys are {', '.join(PROJECT_KEYS)}."
             raise KitaruUsageError(f"{file}: [tool.kitaru] has no key {key!r}; {hint}")
         kind = PROJECT_KEYS[key]

@@ -11,6 +11,7 @@ from kitaru.core.mutations import AlreadyExists, Commit, ExecutionCreated
 from kitaru.core.ports import EncodedInputs
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
+from kitaru.engine.call import CallScope
 from kitaru.engine.context import body_run, current
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
@@ -65,14 +66,14 @@ def start(
     if scope is not None:
         run = scope.run
         parent_id = run.execution_id
-        if scope is run:
-            child = _child_call(definition, inputs, execution_id)
-            execution_id, parent_call_id = child.child_id, child.call_id
-        else:
+        if isinstance(scope, CallScope):
             parent_call_id = scope.call_id
             occurrence = scope.child_occurrence(definition.name, inputs.digest)
             identity = Identity(definition.name, inputs.digest, occurrence)
             execution_id = execution_id or child_execution_id(parent_id, scope.call_id, identity)
+        else:
+            child = _child_call(definition, inputs, execution_id)
+            execution_id, parent_call_id = child.child_id, child.call_id
     row = ExecutionRow(
         execution_id=execution_id or wiring.ids.execution_id(),
         project=wiring.settings.project,
@@ -108,9 +109,7 @@ def _child_call(definition: FlowDefinition, inputs: EncodedInputs, execution_id:
     """The parent's side of a child flow: identified like a checkpoint call, so it is found on resume."""
     run = body_run(f"{definition.name}.run()")
     run.check_name(definition.name, definition.reference)
-    identity = Identity(
-        definition.name, inputs.digest, run.numbering.occurrence(definition.name, inputs.digest)
-    )
+    identity = Identity(definition.name, inputs.digest, run.numbering.occurrence(definition.name, inputs.digest))
     position = run.numbering.position()
     recorded = run.memo.take(identity)
     return ChildCall(

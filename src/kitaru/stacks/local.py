@@ -19,5 +19,5 @@ def at_process_end(drain: Callable[[], None]) -> None:
     Rejected: threads that are not daemons, because Ctrl-C could then not end a process that waits for
     its flows (they are durable: whoever stops them here can resume them).
     """
-    register: Callable[[Callable[[], None]], None] = getattr(threading, "_register_atexit", atexit.register)
+    register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
     register(drain)
