@@ -34,7 +34,7 @@ def open_store(url: str, clock: Clock) -> Store:
     name, _, query = rest.partition("?")
     if name and (not name.startswith("/") or name == "/"):
         raise KitaruUsageError(f"The store {url!r} names no file: three slashes come before its path. {_POSSIBLE}")
-    path = Path(name[1:]).expanduser() if name else None
+    path = Path(name[1:]).expanduser().absolute() if name else None
     return SqlStore(Database(path, clock, synchronous=_synchronous(url, query)))
 
 

@@ -31,6 +31,8 @@ _abandoned: list[sqlite3.Connection] = []
 class Database:
     """A SQLite file in WAL mode, or, where ``path`` is None, a database in memory.
 
+    ``path`` is absolute, as connections are opened long after, wherever the process has gone.
+
     The writer belongs to whoever holds ``_lock``. A reader belongs to the thread that took it out of
     ``_idle``; the pool is last in, first out, so that few connections stay warm. A connection per
     thread was rejected: a process may have hundreds of threads. In memory there is one connection,
@@ -170,7 +172,7 @@ class Database:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            ":memory:" if self.path is None else f"{self.path.absolute().as_uri()}?mode={mode}",
+            ":memory:" if self.path is None else f"{self.path.as_uri()}?mode={mode}",
             uri=self.path is not None,
             timeout=BUSY_SECONDS,
             isolation_level=None,

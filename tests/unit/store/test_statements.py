@@ -1,0 +1,147 @@
+"""The statements fit the schema, the rows and the indexes."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from kitaru.core.clock import SystemClock
+from kitaru.core.ports import ExecutionFilter
+from kitaru.core.rows import ArtifactRow, AttemptRow, MetadataRow
+from kitaru.core.states import CallStatus
+from kitaru.store import rows, statements
+from kitaru.store.sqlite import Database
+from tests.contract.stores import call, execution
+
+STATEMENTS: dict[str, str] = {
+    name: text
+    for name, text in vars(statements).items()
+    if name.isupper() and not name.startswith("_") and isinstance(text, str)
+}
+STATEMENTS |= {f"DELETE_EXECUTION[{i}]": text for i, text in enumerate(statements.DELETE_EXECUTION)}
+STATEMENTS["TAGS"] = statements.get_tags(3)
+
+READ_WHOLE = {"RUNNERS", "REMOVE_EXPIRED", "STACK_NAMES"}
+"""Tables of a handful of rows, which are meant to be read whole."""
+
+_FILTERS = [name for name in ExecutionFilter._fields if name != "statuses"]
+LISTS = {
+    " ".join([*given, f"statuses={statuses}"]): statements.list_executions(given, statuses)
+    for size in range(3)
+    for given in combinations([*_FILTERS, "after"], size)
+    for statuses in (0, 1, 3)
+}
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Database]:
+    opened = Database(None, SystemClock(), synchronous="FULL")
+    yield opened
+    opened.close()
+
+
+def _plan(database: Database, text: str) -> list[str]:
+    parameters = dict.fromkeys(statements.parameters(text))
+    return [row[3] for row in database.read(f"EXPLAIN QUERY PLAN {text}", parameters)]
+
+
+@pytest.mark.parametrize("name", STATEMENTS.keys() - READ_WHOLE)
+def test_no_statement_reads_a_whole_table(database: Database, name: str) -> None:
+    plan = _plan(database, STATEMENTS[name])
+    # A recursion scans its own queue, which is no table.
+    scans = [step for step in plan if step.startswith("SCAN") and step != "SCAN descendants"]
+    assert scans == [], plan
+
+
+@pytest.mark.parametrize("text", LISTS.values(), ids=LISTS.keys())
+def test_every_list_goes_by_an_index(database: Database, text: str) -> None:
+    plan = _plan(database, text)
+    walks = [step for step in plan if " executions" in step and "execution_tags" not in step]
+    assert walks
+    # A SCAN by the index of times is a list from its newest end, which stops at the limit.
+    assert all("USING INDEX" in step or "USING COVERING INDEX" in step for step in walks), plan
+
+
+@pytest.mark.parametrize("given", ["flow", "stack", "parent_id", "original_id", ""])
+def test_a_list_by_one_condition_needs_no_sorting(database: Database, given: str) -> None:
+    plan = _plan(database, statements.list_executions((given,) if given else (), 0))
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def test_the_cache_and_the_memo_go_by_their_indexes(database: Database) -> None:
+    assert _plan(database, statements.CACHED) == ["SEARCH calls USING INDEX calls_by_cache_key (cache_key=?)"]
+    (step,) = _plan(database, statements.MEMO)
+    assert step.startswith("SEARCH calls USING INDEX")
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_is_described(name: str) -> None:
+    if name.startswith(("DELETE_EXECUTION", "TAGS")):
+        name = "DELETE_EXECUTION"
+    source = Path(statements.__file__).read_text(encoding="utf-8")
+    assert re.search(rf"^# .+\n{name} = ", source, re.MULTILINE), f"{name} has no line above it that says what it does"
+
+
+@pytest.mark.parametrize("text", [*STATEMENTS.values(), *LISTS.values()])
+def test_no_statement_uses_what_only_sqlite_has(text: str) -> None:
+    names = set(re.findall(r"\b(\w+)\s?\(", text.replace("descendants (", "")))
+    functions = {name for name in names if name.islower()} & set(_sqlite_functions())
+    assert functions <= {"coalesce", "kitaru_now"}
+    for word in ("INSERT OR", "REPLACE INTO", "IFNULL", "GLOB", " IS ?", "rowid", "AUTOINCREMENT"):
+        assert word not in text
+
+
+def _sqlite_functions() -> list[str]:
+    connection = sqlite3.connect(":memory:")
+    try:
+        return [row[0] for row in connection.execute("SELECT DISTINCT name FROM pragma_function_list")]
+    finally:
+        connection.close()
+
+
+# ── rows that are bound by their order ───────────────────────────────────────────────────────────
+
+FAILURE = {"failure_type": None, "failure_message": None, "failure_origin": None, "failure_detail": None}
+
+
+def _by_name(text: str, values: rows.Values) -> dict[str, object]:
+    return dict(zip(statements.parameters(text), values, strict=True))
+
+
+@pytest.mark.parametrize("text", [statements.RECORD_CALL, statements.START_CALL])
+def test_the_values_of_a_call_stand_in_the_order_of_the_statement(text: str) -> None:
+    row = call(**{name: f"<{name}>" for name in call()._fields if name not in ("failure", "handled")}, handled=True)
+    expected = {name: value for name, value in row._asdict().items() if name != "failure"}
+    assert _by_name(text, rows.call_values("exec", row)) == expected | FAILURE | {"execution_id": "exec", "handled": 1}
+
+
+def test_the_values_of_an_execution_stand_in_the_order_of_the_statement() -> None:
+    row = execution(**{name: f"<{name}>" for name in execution()._fields if name not in ("failure", "cache", "tags")})
+    expected = {name: value for name, value in row._asdict().items() if name not in ("failure", "tags")}
+    assert _by_name(statements.CREATE_EXECUTION, rows.execution_values(row)) == expected | FAILURE
+
+
+def test_the_values_of_small_rows_stand_in_the_order_of_their_statements() -> None:
+    attempt = AttemptRow("step", 2, CallStatus.FAILED, 3, 4, None)
+    values = attempt._asdict()
+    del values["failure"]
+    assert _by_name(statements.RECORD_ATTEMPT, rows.attempt_values("e", attempt)) == values | FAILURE | {
+        "execution_id": "e"
+    }
+    item = MetadataRow("step", "key", "1", 1.0)
+    assert _by_name(statements.LOG_METADATA, rows.metadata_values("e", item)) == item._asdict() | {"execution_id": "e"}
+    artifact = ArtifactRow("name", "step", "1", 5)
+    assert _by_name(statements.SAVE_ARTIFACT, rows.artifact_values("e", artifact)) == artifact._asdict() | {
+        "execution_id": "e"
+    }
+
+
+def test_only_plain_types_are_bound() -> None:
+    # The driver looks for an adapter for every other type, a subclass of str included: that is slow.
+    for values in (rows.call_values("e", call(handled=True)), rows.execution_values(execution())):
+        assert {type(value) for value in values} <= {str, int, float, type(None)}
