@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.limits import peak_memory_mb
+from benchmarks.memory import peak_memory_mb
 from benchmarks.results import Row, Target
 from benchmarks.work import step
 from kitaru import KitaruClient, KitaruExecutionError, checkpoint, flow

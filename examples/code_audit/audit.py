@@ -22,6 +22,7 @@ from pathlib import Path
 from metrics import FileMetrics, measure_source, unmeasured
 from report import Ranking, markdown_of, ranking_of
 
+import kitaru
 from kitaru import KitaruClient, KitaruError, KitaruNotFoundError, checkpoint, flow
 
 SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages"}
@@ -152,6 +153,7 @@ def main() -> int:
     if not folder.is_dir():
         parser.error(f"{folder} is not a folder")
     os.environ[SLOW] = str(options.slow)
+    kitaru.configure(max_threads=4)  # measuring is computing: more threads would only wait for each other
     warnings.simplefilter("ignore", SyntaxWarning)  # of the audited code, not ours
 
     name = f"audit-{re.sub(r'[^A-Za-z0-9]+', '-', folder.name)}-{digest_of(f'{folder} {report}')[:8]}"

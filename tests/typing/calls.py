@@ -69,6 +69,7 @@ async def async_agent(prompt: str) -> str:
     assert_type(answer, str)
     later = ask.submit(prompt)
     assert_type(await later, str)
+    assert_type(await ask.fn(prompt), str)
     await ask(1)  # E: pyright mypy
     ask.submit(1)  # E: pyright mypy
     (await ask(prompt)).append("x")  # E: pyright mypy
