@@ -75,9 +75,9 @@ FILTERS = [
     (ExecutionFilter(parent_id="a"), "b"),
     (ExecutionFilter(original_id="a"), "d"),
     (ExecutionFilter(project="other"), "d"),
-    (ExecutionFilter(created_after=START + 1), "c d"),
+    (ExecutionFilter(created_after=START + 1), "b c d"),
     (ExecutionFilter(created_before=START + 1), "a"),
-    (ExecutionFilter(created_after=START, created_before=START + 2), "b"),
+    (ExecutionFilter(created_after=START + 1, created_before=START + 2), "b"),
     (ExecutionFilter(flow="x", tag="red", statuses=(Status.PENDING,), project="project", stack="local"), "a"),
     (ExecutionFilter(flow="x", tag="blue"), "b"),
 ]

@@ -91,6 +91,9 @@ class FlowHandle(Generic[R]):
                     continue  # look once more: it may have finished before anybody listened
                 clock.wait(changed, left)
                 changed.clear()
+        except KeyboardInterrupt:
+            self._wiring.runner.interrupted()
+            raise
         finally:
             if stop_listening is not None:
                 stop_listening()

@@ -82,11 +82,11 @@ def _details(wiring: Wiring, execution_id: str) -> Details:
 def _call(values: Values, row: CallRow, failed: list[Attempt], metadata: Mapping[str, Any]) -> CheckpointCall:
     attempts = list(failed)
     # The store keeps failed attempts only; the one that goes on or succeeded is the call's own row.
-    shown = {attempt.number for attempt in attempts}
-    if row.status in (CallStatus.COMPLETED, CallStatus.RUNNING) and row.attempt > 0 and row.attempt not in shown:
+    number = row.attempt + 1 if row.status is CallStatus.RUNNING else row.attempt
+    if row.status in (CallStatus.COMPLETED, CallStatus.RUNNING, CallStatus.CANCELLED) and number > 0:
         attempts.append(
             Attempt(
-                number=row.attempt,
+                number=number,
                 status=row.status,
                 started_at=to_datetime(row.started_at),
                 ended_at=None if row.ended_at is None else to_datetime(row.ended_at),

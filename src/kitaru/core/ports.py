@@ -84,7 +84,7 @@ class Calls(Protocol):
     """Reads the calls of executions, and what belongs to them."""
 
     def memo(self, execution_id: str) -> list[RecordedCall]:
-        """Every call with an outcome, in one query."""
+        """Every call, those under way included, in one query."""
         ...
 
     def cached(self, cache_key: str, *, apart_from: str) -> CachedOutput | None:

@@ -54,7 +54,7 @@ class CallRow(NamedTuple):
     """One call of an execution: its identity (S3.1), its present outcome, and where it came from.
 
     ``position`` is its place in the order in which the body made its calls. ``attempt`` is the number
-    of its last attempt; the failed ones before it are ``AttemptRow``s. ``handled`` is True for a
+    of the last attempt that has ended; the failed ones are ``AttemptRow``s. ``handled`` is True for a
     failure that the body has seen, so that it is raised again and not run again (S3.2).
     ``label`` is the checkpoint's ``type=``. ``cache_key`` is None where no later execution may reuse it.
     """

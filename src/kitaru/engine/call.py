@@ -27,7 +27,7 @@ class Call:
         "call_id",
         "code_digest",
         "definition",
-        "earlier_attempts",
+        "ended_attempts",
         "identity",
         "inputs",
         "kwargs",
@@ -45,7 +45,7 @@ class Call:
         inputs: EncodedInputs,
         call_id: str,
         position: int,
-        earlier_attempts: int,
+        ended_attempts: int,
         code_digest: str | None,
         cache_key: str | None,
     ) -> None:
@@ -56,7 +56,7 @@ class Call:
         self.inputs = inputs
         self.call_id = call_id
         self.position = position
-        self.earlier_attempts = earlier_attempts
+        self.ended_attempts = ended_attempts
         self.code_digest = code_digest
         self.cache_key = cache_key
         self.started_at: Microseconds = 0

@@ -62,7 +62,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         inputs=inputs,
         call_id=numbering.call_id(name) if recorded is None else recorded.call_id,
         position=position,
-        earlier_attempts=0 if recorded is None else recorded.attempt,
+        ended_attempts=0 if recorded is None else recorded.attempt,
         code_digest=code,
         cache_key=key,
     )

@@ -2,8 +2,8 @@
 
 Two ways in:
 
-* ``commit`` blocks. Where nobody else is writing it writes on the calling thread, with no hand-over;
-  else it joins the queue and waits for the group it is written with.
+* ``commit`` blocks. Where nobody else is writing it writes on the calling thread, with no hand-over,
+  and takes along what has queued up before it; else it joins the queue and waits for its group.
 * ``enqueue`` does not block. One thread, started when it is first needed, writes whatever has queued
   up in one transaction and tells each sender's sink about all of its commits at once.
 
@@ -30,7 +30,7 @@ MAX_GROUP = 512
 
 
 class Sink(Protocol):
-    """Is told, on the committer's thread, what became of the commits it sent. Must not block."""
+    """Is told, on the thread that wrote, what became of the commits it sent. Must not block or raise."""
 
     def settle(self, results: Sequence[tuple[Any, Verdict]]) -> None:
         """``results``: the item that was handed in with each commit, and its verdict."""
@@ -81,9 +81,12 @@ class Committer:
         """
         if self._writing.acquire(blocking=False):
             try:
-                verdict = self._write((commit,))[0]
+                group = self._take()
+                verdicts = self._write([*(queued.commit for queued in group), commit])
             finally:
                 self._writing.release()
+            verdict = verdicts[-1]
+            _settle(group, verdicts[:-1])
         else:
             waiter = _Waiter()
             self.enqueue(commit, waiter, None)
@@ -114,15 +117,16 @@ class Committer:
 
     def _write_group(self) -> None:
         with self._writing:
-            group: list[_Queued] = []
-            while self._queue and len(group) < MAX_GROUP:
-                group.append(self._queue.popleft())
-            verdicts = self._write([queued.commit for queued in group])
-        by_sink: dict[int, tuple[Sink, list[tuple[Any, Verdict]]]] = {}
-        for queued, verdict in zip(group, verdicts, strict=True):
-            by_sink.setdefault(id(queued.sink), (queued.sink, []))[1].append((queued.item, verdict))
-        for sink, results in by_sink.values():
-            sink.settle(results)
+            group = self._take()
+            verdicts = self._write([queued.commit for queued in group]) if group else ()
+        _settle(group, verdicts)
+
+    def _take(self) -> list[_Queued]:
+        """The next group, in order. Only under ``_writing``, which makes it the order of writing too."""
+        group: list[_Queued] = []
+        while self._queue and len(group) < MAX_GROUP:
+            group.append(self._queue.popleft())
+        return group
 
     def _write(self, commits: Sequence[Commit]) -> Sequence[Verdict]:
         crash_point("before_commit")
@@ -138,3 +142,11 @@ class Committer:
             return [unexpected] * len(commits)
         crash_point("after_commit")
         return verdicts
+
+
+def _settle(group: Sequence[_Queued], verdicts: Sequence[Verdict]) -> None:
+    by_sink: dict[int, tuple[Sink, list[tuple[Any, Verdict]]]] = {}
+    for queued, verdict in zip(group, verdicts, strict=True):
+        by_sink.setdefault(id(queued.sink), (queued.sink, []))[1].append((queued.item, verdict))
+    for sink, results in by_sink.values():
+        sink.settle(results)

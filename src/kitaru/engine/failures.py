@@ -47,7 +47,7 @@ def error_of(failure: Failure, call_id: str, execution_id: str, values: Values) 
 def traceback_text(error: BaseException) -> str:
     """The traceback without Kitaru's own frames at its top: it begins where the user's code does."""
     trimmed = traceback.TracebackException(type(error), error, _skip_own(error.__traceback__))
-    return "".join(trimmed.format()).rstrip()
+    return _writable("".join(trimmed.format()).rstrip())
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -72,7 +72,7 @@ def lineage(error: BaseException) -> Iterator[BaseException]:
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        return _writable(str(error))
     except Exception as broken:  # noqa: BLE001  # user code: a __str__ that raises must not hide the failure itself
         return f"<{type(error).__name__}.__str__ raised {type(broken).__name__}>"
 
@@ -82,3 +82,8 @@ def _skip_own(trace: TracebackType | None) -> TracebackType | None:
     while own is not None and own.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
         own = own.tb_next
     return own or trace
+
+
+def _writable(text: str) -> str:
+    """The text with lone surrogates escaped: a database takes UTF-8 only, and the failure must be recorded."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -99,7 +99,7 @@ async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
 
 async def _write(run: Run, mutations: Sequence[Mutation]) -> None:
     written: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-    run.shared.committer.enqueue(run.commit_of(mutations), _LoopSink.of(run), written)
+    run.enqueue(mutations, _LoopSink.of(run), written)
     verdict = await written
     if verdict is not None:
         run.stop(run.signal_for(verdict))
@@ -131,7 +131,7 @@ class _LoopSink:
 
 def _cancelled(run: Run, call: Call) -> None:
     """Note an attempt that its own task group cancelled. It runs again when the execution resumes."""
-    row = call.row(CallStatus.CANCELLED, call.earlier_attempts + 1, run.clock.now())
+    row = call.row(CallStatus.CANCELLED, call.ended_attempts + 1, run.clock.now())
     run.riding.append(CallRecorded(row))
 
 

@@ -106,11 +106,11 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
             return Finished(call, (CallRecorded(row),), run.values.decode(hit.output), None)
     if definition.on_drift == "fail":
         # On disk before its effect can be: an absent record then means that the call was never made.
-        yield Write((CallStarted(call.row(CallStatus.RUNNING, call.earlier_attempts)),))
+        yield Write((CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)),))
     tries = 0
     while True:
         tries += 1
-        number = call.earlier_attempts + tries
+        number = call.ended_attempts + 1
         scope = CallScope(run, call, number)
         call.started_at = run.clock.now()
         run.started(call)
@@ -130,6 +130,7 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
             return Finished(call, (CallRecorded(row), *extra), ended.value, None)
         if not definition.retry.wants(error, tries):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+        call.ended_attempts = number
         started = CallStarted(call.row(CallStatus.RUNNING, number))
         yield Write((started, _attempt_failed(run, call, number, ended, ended_at), *extra))
         crash_point("before_retry")

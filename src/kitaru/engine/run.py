@@ -3,7 +3,8 @@
 Who owns what:
 
 * the body's thread (in async flows the loop's thread): ``memo``, ``numbering``, ``misses``, ``seen``
-* any thread, each through one atomic operation: ``riding`` (a deque), ``under_way`` (a dict)
+* any thread, each through one atomic operation: ``riding`` (a deque; only taken from under
+  ``_order``), ``under_way`` (a dict)
 * ``settling`` guards the outcomes of futures; ``_open`` counts the submitted calls under it
 * ``signal`` is set once, by whoever first learns that the body has to unwind, and only read after
 """
@@ -23,7 +24,7 @@ from kitaru.core.ports import Store, Values
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import CallStatus, Status
 from kitaru.engine.call import Call
-from kitaru.engine.committer import Committer, Verdict
+from kitaru.engine.committer import Committer, Sink, Verdict
 from kitaru.engine.definitions import CheckpointDefinition
 from kitaru.engine.futures import CheckpointFuture
 from kitaru.engine.identity import Numbering
@@ -109,6 +110,7 @@ class Run:
         self.under_way: dict[str, Call] = {}
         self._flushed: set[str] = set()
         self._settled = threading.Condition(self.settling)
+        self._order = threading.Lock()
         self._waiting = 0
         self._open = 0
         self._thread = 0
@@ -188,30 +190,36 @@ class Run:
 
     def signal_for(self, verdict: Verdict) -> Signal:
         """What the body gets when a commit was not written."""
-        if isinstance(verdict, KitaruStoreError):
-            return StoreLost(verdict)
-        if isinstance(verdict, Fenced) and verdict.status is Status.CANCELLED:
+        if not isinstance(verdict, Fenced):
+            return StoreLost(verdict if isinstance(verdict, KitaruStoreError) else KitaruStoreError(str(verdict)))
+        if verdict.status is Status.CANCELLED:
             return KitaruCancelled(f"execution {self.execution_id} was cancelled")
         return LeaseLost(str(verdict))
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
-    def commit_of(self, mutations: Sequence[Mutation]) -> Commit:
+    def _commit_of(self, mutations: Sequence[Mutation]) -> Commit:
         """A commit of this execution, with what was waiting for a ride."""
         if self.riding:
             riding: list[Mutation] = []
             while self.riding:
-                try:
-                    riding.append(self.riding.popleft())
-                except IndexError:  # another thread took the last
-                    break
+                riding.append(self.riding.popleft())
             mutations = (*riding, *mutations)
         return Commit(self.execution_id, self.row.epoch, mutations)
+
+    def enqueue(self, mutations: Sequence[Mutation], sink: Sink, item: object) -> None:
+        """Have a commit of this execution written soon."""
+        # What waited for a ride must be written before anything that the body does next. So it leaves
+        # `riding` and enters the committer's order in one step.
+        with self._order:
+            self.shared.committer.enqueue(self._commit_of(mutations), sink, item)
 
     def write(self, mutations: Sequence[Mutation]) -> None:
         """Commit, and return when it is on disk. Raises the signal where it was not written."""
         try:
-            self.shared.committer.commit(self.commit_of(mutations))
+            with self._order:
+                commit = self._commit_of(mutations)
+            self.shared.committer.commit(commit)
         except (Refusal, KitaruStoreError) as refused:
             self.stop(self.signal_for(refused))
             assert self.signal is not None
@@ -228,10 +236,10 @@ class Run:
             for call in list(self.under_way.values())
             if call.started_at < older_than and call.call_id not in self._flushed
         ][:MOST_HINTS]
-        if slow or self.riding:
+        if slow:
             self._flushed.update(call.call_id for call in slow)
-            hints = [CallStarted(call.row(CallStatus.RUNNING, call.earlier_attempts + 1)) for call in slow]
-            self.shared.committer.enqueue(self.commit_of(hints), self, None)
+            hints = [CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)) for call in slow]
+            self.shared.committer.enqueue(Commit(self.execution_id, self.row.epoch, hints), self, None)
 
     # ── futures ──────────────────────────────────────────────────────────────────────────────────
 
@@ -242,7 +250,7 @@ class Run:
 
     def finish(self, future: CheckpointFuture[Any], finished: Finished) -> None:
         """Queue the outcome of a submitted call; the future gets it once it is on disk."""
-        self.shared.committer.enqueue(self.commit_of(finished.mutations), self, (future, finished))
+        self.enqueue(finished.mutations, self, (future, finished))
 
     def abandon(self, future: CheckpointFuture[Any], error: BaseException) -> None:
         """End a submitted call with nothing to record."""

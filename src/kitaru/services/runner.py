@@ -83,6 +83,7 @@ class Runner:
         self._counted = 0
         self._heartbeat: Heartbeat | None = None
         self._changed = True
+        self._patient = True
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
         self._swept_at = 0.0
@@ -252,9 +253,13 @@ class Runner:
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
+    def interrupted(self) -> None:
+        """Somebody who waited was interrupted (Ctrl-C): the end of the process waits for no flow any more."""
+        self._patient = False
+
     def drain(self) -> None:
-        """Let running flows finish (S1.6), then give the lease back."""
-        while self._active:
+        """Let running flows finish (S1.6), then give the lease back, so that others can go on at once."""
+        while self._active and self._patient:
             for active in list(self._active.values()):
                 active.done.wait()
                 self._active.pop(active.row.execution_id, None)

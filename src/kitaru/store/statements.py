@@ -110,7 +110,7 @@ _CONDITIONS = {
     "parent_id": "parent_id = :parent_id",
     "original_id": "original_id = :original_id",
     "project": "project = :project",
-    "created_after": "created_at > :created_after",
+    "created_after": "created_at >= :created_after",
     "created_before": "created_at < :created_before",
     "after": "(created_at, execution_id) < (:after_created_at, :after)",
 }
@@ -215,10 +215,10 @@ SET_HANDLED = """
 UPDATE calls SET handled = :handled WHERE execution_id = :execution_id AND call_id = :call_id
 """
 
-# The memo: every call with an outcome.
+# The memo: every call, those under way included, so that ids and attempt numbers go on from there.
 MEMO = f"""
 SELECT call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, {_FAILURE}
-FROM calls WHERE execution_id = :execution_id AND status <> 'running'
+FROM calls WHERE execution_id = :execution_id
 """
 
 # The newest success under a cache key in another execution.
