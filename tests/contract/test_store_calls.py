@@ -49,6 +49,7 @@ def test_calls_are_listed_as_the_body_made_them(store: Store) -> None:
     rows = [call(f"step_{i}", position=i) for i in (10, 2, 1)]
     assert commit(store, epoch, *map(CallRecorded, rows)) is None
     assert [row.position for row in store.calls.of("exec")] == [1, 2, 10]
+    assert [row.call_id for row in store.calls.memo("exec")] == ["step_1", "step_2", "step_10"]
 
 
 def test_s3_5_the_cache_answers_with_the_newest_success_of_another_execution(store: Store) -> None:

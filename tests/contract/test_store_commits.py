@@ -452,7 +452,7 @@ def test_a_started_call_is_shown_and_its_outcome_replaces_it(store: Store) -> No
     running = call(status=CallStatus.RUNNING, ended_at=None, output=None)
     assert commit(store, epoch, CallStarted(running)) is None
     assert store.calls.of("exec") == [running]
-    assert store.calls.memo("exec") == []
+    assert [record.status for record in store.calls.memo("exec")] == [CallStatus.RUNNING]
     assert commit(store, epoch, CallStarted(running._replace(attempt=2))) is None
     assert store.calls.of("exec") == [running._replace(attempt=2)]
     assert commit(store, epoch, CallRecorded(call(attempt=2))) is None
@@ -460,13 +460,23 @@ def test_a_started_call_is_shown_and_its_outcome_replaces_it(store: Store) -> No
 
 
 @pytest.mark.parametrize("status", set(CallStatus) - {CallStatus.RUNNING})
-def test_a_started_call_never_overwrites_an_outcome(store: Store, status: CallStatus) -> None:
+def test_a_late_start_never_overwrites_the_outcome_of_its_attempt(store: Store, status: CallStatus) -> None:
     epoch = start(store)
-    outcome = call(status=status)
+    outcome = call(status=status, attempt=2)
+    late = call(status=CallStatus.RUNNING, attempt=1)
+    assert commit(store, epoch, CallRecorded(outcome)) is None
+    assert commit(store, epoch, CallStarted(late)) is None
+    assert store.calls.of("exec") == [outcome]
+
+
+@pytest.mark.parametrize("status", set(CallStatus) - {CallStatus.RUNNING})
+def test_a_call_that_runs_again_is_shown_unless_it_has_succeeded(store: Store, status: CallStatus) -> None:
+    epoch = start(store)
+    outcome = call(status=status, attempt=2)
     again = call(status=CallStatus.RUNNING, attempt=2)
     assert commit(store, epoch, CallRecorded(outcome)) is None
     assert commit(store, epoch, CallStarted(again)) is None
-    assert store.calls.of("exec") == [outcome]
+    assert store.calls.of("exec") == [outcome if status is CallStatus.COMPLETED else again]
 
 
 def test_start_and_outcome_in_one_commit_leave_the_outcome_in_either_order(store: Store) -> None:

@@ -59,7 +59,10 @@ class FlowAttemptStarted(NamedTuple):
 
 
 class CallStarted(NamedTuple):
-    """A call is under way. A hint for people who watch; never overwrites an outcome."""
+    """A call is under way. A hint for people who watch.
+
+    It never overwrites a success, and no failure but one that this start runs again.
+    """
 
     row: CallRow
 

@@ -207,8 +207,12 @@ ON CONFLICT (execution_id, call_id) DO UPDATE SET
 # The outcome of a call. A success that is recorded already stays: then no row is changed.
 RECORD_CALL = _INSERT_CALL + _REPLACE_CALL + "WHERE calls.status <> 'completed'"
 
-# A call is under way. Any outcome that is recorded already stays.
-START_CALL = _INSERT_CALL + _REPLACE_CALL + "WHERE calls.status = 'running'"
+# A call is under way. A success stays, and so does an outcome that a late hint would undo; a failure that
+# is being run again does not.
+START_CALL = (
+    _INSERT_CALL + _REPLACE_CALL
+    + "WHERE calls.status = 'running' OR (calls.status <> 'completed' AND excluded.attempt >= calls.attempt)"
+)  # fmt: skip
 
 # Whether the body has seen a failure.
 SET_HANDLED = """
