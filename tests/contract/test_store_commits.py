@@ -489,6 +489,14 @@ def test_start_and_outcome_in_one_commit_leave_the_outcome_in_either_order(store
     assert store.calls.of("other") == [call()]
 
 
+def test_the_start_of_a_call_does_not_undo_its_failure_in_the_same_group(store: Store) -> None:
+    epoch = start(store)
+    failed = call("b", status=CallStatus.FAILED, failure=FAILURE, output=None)
+    mutations = [CallRecorded(call("a")), CallStarted(call("b", status=CallStatus.RUNNING)), CallRecorded(failed)]
+    assert store.commit([Commit("exec", epoch, [mutation]) for mutation in mutations]) == [None, None, None]
+    assert store.calls.of("exec") == [call("a"), failed]
+
+
 @pytest.mark.parametrize("status", [CallStatus.FAILED, CallStatus.TIMED_OUT, CallStatus.CANCELLED])
 def test_s3_2_an_outcome_that_was_no_success_is_replaced(store: Store, status: CallStatus) -> None:
     epoch = start(store)

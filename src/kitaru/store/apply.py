@@ -1,8 +1,9 @@
 """Applies commits within one transaction: each type of mutation has one function here.
 
-Rows that only have to be written are gathered by statement and written together at the end; they touch
-different tables, or commute. Only ``HandledChanged`` changes rows that may still be gathered, so it
-writes them out first.
+Rows that only have to be written are gathered by statement and written together at the end. They go to
+different tables, but for starts and outcomes of calls: starts are written first, as a hint may be lost
+and an outcome may not. Only ``HandledChanged`` changes rows that may still be gathered, so it writes
+them out before.
 """
 
 from __future__ import annotations
@@ -110,6 +111,9 @@ class Transaction:
     def flush(self) -> None:
         """Write the gathered rows."""
         gathered, self._rows = self._rows, {}
+        starts = gathered.pop(_START_CALL, None)
+        if starts is not None:
+            self.connection.executemany(_START_CALL, starts)
         for statement, values in gathered.items():
             written = self.connection.executemany(statement, values).rowcount
             if statement is _RECORD_CALL and written != len(values):

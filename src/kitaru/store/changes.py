@@ -98,7 +98,9 @@ class Changes:
             except (sqlite3.Error, KitaruStoreError):
                 # The thread must not die of a disk that is away for a while. Who waits asks the store
                 # itself from time to time, and gets the error then.
-                connection = None
+                if connection is not None:
+                    connection.close()
+                    connection = None
                 continue
             if version != seen:
                 seen = version

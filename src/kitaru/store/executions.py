@@ -17,6 +17,7 @@ from kitaru.store.sqlite import Database
 _Rows = list[ExecutionRow]
 _Ids = list[str]
 
+_TAGS_AT_ONCE = 500  # databases bound the number of parameters
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -88,7 +89,9 @@ class SqlExecutions:
         if not found:
             return []
         tags: dict[str, _Ids] = {}
-        parameters = {f"id_{index}": values[0] for index, values in enumerate(found)}
-        for execution_id, tag in self._database.read(statements.get_tags(len(found)), parameters):
-            tags.setdefault(execution_id, []).append(tag)
+        for first in range(0, len(found), _TAGS_AT_ONCE):
+            part = found[first : first + _TAGS_AT_ONCE]
+            parameters = {f"id_{index}": values[0] for index, values in enumerate(part)}
+            for execution_id, tag in self._database.read(statements.get_tags(len(part)), parameters):
+                tags.setdefault(execution_id, []).append(tag)
         return [rows.read_execution(values, tuple(tags.get(values[0], ()))) for values in found]

@@ -112,11 +112,12 @@ def read_call(values: Values) -> CallRow:
 
 def read_memo(rows: list[Values]) -> list[RecordedCall]:
     """The memo in the rows of ``MEMO``."""
+    make = RecordedCall._make  # a third faster than calling the class
     return [
-        RecordedCall(
+        make((
             call_id, name, _CALL_KIND[kind], input_digest, occurrence, _CALL_STATUS[status], attempt, handled == 1,
             output, None if type_ is None else read_failure(type_, message, origin, detail), inputs,
-        )
+        ))
         for (
             call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs,
             type_, message, origin, detail,

@@ -61,7 +61,11 @@ class Database:
             connection = self._idle.pop()
         except IndexError:
             connection = self.reader()
-        rows = self._run(connection, statement, parameters)
+        try:
+            rows = self._run(connection, statement, parameters)
+        except BaseException:
+            connection.close()
+            raise
         self.give_back(connection)
         return rows
 
@@ -104,7 +108,11 @@ class Database:
             raise KitaruStoreError(self._unusable)
         try:
             connection = self._connect("rw")
-            connection.execute("PRAGMA query_only = ON")
+            try:
+                connection.execute("PRAGMA query_only = ON")
+            except sqlite3.Error:
+                connection.close()
+                raise
         except sqlite3.Error as error:
             raise self.error(error) from error
         return connection
