@@ -116,7 +116,7 @@ class Run:
         self._thread = 0
         self._lease_holds = lease_holds
         self._references: dict[str, str] = {}
-        self._code_digests: dict[str, str] = {}
+        self._code_digests: dict[Callable[..., Any], str] = {}
         self._on_signal: list[Callable[[], None]] = []
 
     # ── the body's thread ────────────────────────────────────────────────────────────────────────
@@ -148,10 +148,13 @@ class Run:
             )
 
     def code_digest(self, definition: CheckpointDefinition) -> str:
-        """The code digest of a checkpoint, taken once per run so that edited code is seen by the next."""
-        digest = self._code_digests.get(definition.name)
+        """The code digest of a checkpoint, taken once per run so that edited code is seen by the next.
+
+        By function and not by name: one line of code makes many functions, each with a closure of its own.
+        """
+        digest = self._code_digests.get(definition.fn)
         if digest is None:
-            digest = self._code_digests[definition.name] = self.shared.code_digest(definition.fn)
+            digest = self._code_digests[definition.fn] = self.shared.code_digest(definition.fn)
         return digest
 
     def saw_failure(self, call_id: str) -> None:
