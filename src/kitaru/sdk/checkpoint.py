@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from functools import update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
 from kitaru.core.references import reference_of
 from kitaru.core.retry import Retry, check_retries
@@ -23,6 +23,7 @@ from kitaru.sdk.fan_out import product_inputs, zip_inputs
 from kitaru.sdk.flow import check_function
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 
 OnDrift = Literal["rerun", "fail"]
@@ -36,10 +37,11 @@ class BaseCheckpoint(Generic[P, R]):
         fn: The bare function, for unit tests.
     """
 
-    def __init__(self, definition: CheckpointDefinition) -> None:
+    def __init__(self, definition: CheckpointDefinition, bound: tuple[Any, ...] = ()) -> None:
         self.definition = definition
         self.name = definition.name
         self.fn = definition.fn
+        self._bound = bound  # the object, where the checkpoint is a method
         update_wrapper(self, definition.fn)  # pyright: ignore[reportArgumentType]  # typeshed wants a plain function
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> CheckpointFuture[R]:
@@ -112,10 +114,10 @@ class BaseCheckpoint(Generic[P, R]):
         if on_drift is not None:
             _check_on_drift(on_drift, self.name)
         given = {name: value for name, value in changes.items() if value is not None}
-        return self.__class__(replace(self.definition, **given))
+        return self.__class__(replace(self.definition, **given), self._bound)
 
     def _submit(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CheckpointFuture[R]:
-        call = begin(run, self.definition, args, kwargs)
+        call = begin(run, self.definition, (*self._bound, *args), kwargs)
         if isinstance(call, Known):
             future: CheckpointFuture[R] = CheckpointFuture(run, call.call_id)
             future.settle(call.value, call.error)
@@ -135,6 +137,16 @@ class Checkpoint(BaseCheckpoint[P, R]):
 
     fn: Callable[P, R]
 
+    # On a method, the object is the first input: recorded if it can be, else by its type alone (S3.4).
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Self: ...
+    @overload
+    def __get__(
+        self: Checkpoint[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
+    ) -> Checkpoint[Q, R]: ...
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any:
+        return self if instance is None else self.__class__(self.definition, (instance,))
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it in a flow's body (S2.1): its record is returned, or it runs and is recorded.
 
@@ -142,7 +154,7 @@ class Checkpoint(BaseCheckpoint[P, R]):
             KitaruContextError: Called anywhere but in the body of a running flow (S2.3).
         """
         run = body_run(f"{self.name}()")
-        call = begin(run, self.definition, args, kwargs)
+        call = begin(run, self.definition, (*self._bound, *args), kwargs)
         if isinstance(call, Known):
             if call.error is not None:
                 raise call.error
@@ -154,6 +166,15 @@ class AsyncCheckpoint(BaseCheckpoint[P, R]):
     """A checkpoint made of an ``async def`` function. Await a call; ``asyncio.gather`` many."""
 
     fn: Callable[P, Coroutine[Any, Any, R]]
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Self: ...
+    @overload
+    def __get__(
+        self: AsyncCheckpoint[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
+    ) -> AsyncCheckpoint[Q, R]: ...
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any:
+        return self if instance is None else self.__class__(self.definition, (instance,))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call it in an async flow's body (S2.2); the order of calls counts, not that of awaiting them.
@@ -168,7 +189,7 @@ class AsyncCheckpoint(BaseCheckpoint[P, R]):
                 f"{self.name}() is async and flow {run.row.flow} is not, so nothing can await it. "
                 f"Call {self.name}.submit(...).result(), or make the flow an `async def`."
             )
-        call = begin(run, self.definition, args, kwargs)
+        call = begin(run, self.definition, (*self._bound, *args), kwargs)
         if isinstance(call, Known):
             return _known(call)
         from kitaru.engine.loop import call_on_loop  # noqa: PLC0415  # here, because only async flows need asyncio
