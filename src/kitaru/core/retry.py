@@ -20,6 +20,16 @@ def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """True for a number that was meant as one; True and "5" were not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_exceptions(value: object) -> bool:
+    types: tuple[object, ...] = value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]  # looked at one by one
+    return all(isinstance(one, type) and issubclass(one, Exception) for one in types)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """The full retry policy of a checkpoint (S2.4).
@@ -51,14 +61,19 @@ class Retry:
             raise KitaruUsageError(
                 f"Retry(attempts={self.attempts!r}): a whole number, 1 or more (the first attempt counts)."
             )
-        if self.delay < 0:
+        if not is_number(self.delay) or self.delay < 0:
             raise KitaruUsageError(f"Retry(delay={self.delay!r}): seconds, 0 or more.")
-        if self.backoff < 1:
+        if not is_number(self.backoff) or self.backoff < 1:
             raise KitaruUsageError(f"Retry(backoff={self.backoff!r}): 1 or more.")
-        if not 0 <= self.jitter <= 1:
+        if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise KitaruUsageError(f"Retry(jitter={self.jitter!r}): between 0 and 1.")
-        if self.max_delay is not None and self.max_delay < 0:
+        if self.max_delay is not None and (not is_number(self.max_delay) or self.max_delay < 0):
             raise KitaruUsageError(f"Retry(max_delay={self.max_delay!r}): seconds, 0 or more, or None.")
+        for name in ("retry_on", "give_up_on"):
+            if not _are_exceptions(getattr(self, name)):
+                raise KitaruUsageError(
+                    f"Retry({name}={getattr(self, name)!r}): an exception type, or a tuple of them, is expected."
+                )
 
     def wants(self, error: Exception, attempt: int) -> bool:
         """True where another attempt follows attempt number ``attempt`` (from 1) that ended in ``error``."""

@@ -10,7 +10,7 @@ from functools import update_wrapper
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
 from kitaru.core.references import reference_of
-from kitaru.core.retry import Retry, check_retries
+from kitaru.core.retry import Retry, check_retries, is_number
 from kitaru.engine.binding import Binder
 from kitaru.engine.calling import Known, begin
 from kitaru.engine.context import body_run
@@ -19,6 +19,7 @@ from kitaru.engine.futures import CheckpointFuture, CheckpointFutures
 from kitaru.engine.run import Run
 from kitaru.engine.threads import call_now, submit
 from kitaru.errors import KitaruUsageError
+from kitaru.sdk.config import check_cache
 from kitaru.sdk.fan_out import product_inputs, zip_inputs
 from kitaru.sdk.flow import check_function
 
@@ -113,6 +114,8 @@ class BaseCheckpoint(Generic[P, R]):
             changes["timeout"] = _seconds(timeout, self.name)
         if on_drift is not None:
             _check_on_drift(on_drift, self.name)
+        check_cache(cache, self.name)
+        _check_text(self.name, key=key, type=type)
         given = {name: value for name, value in changes.items() if value is not None}
         return self.__class__(replace(self.definition, **given), self._bound)
 
@@ -266,6 +269,8 @@ def checkpoint(
         where = f"@checkpoint {own_name}"
         if runtime != "inline":
             raise KitaruUsageError(f"{where}: runtime={runtime!r} is not available yet; 'inline' is.")
+        check_cache(cache, where)
+        _check_text(where, name=name, type=type)
         if name is not None and (not name or name.startswith("kitaru.")):
             raise KitaruUsageError(f"{where}: name={name!r} cannot be used: empty, or reserved ('kitaru.').")
         _check_on_drift(on_drift, where)
@@ -294,9 +299,15 @@ def _retry(retries: int | None, retry: Retry | None, where: str) -> Retry:
 
 def _seconds(timeout: float | timedelta, where: str) -> float:
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if not seconds > 0:
-        raise KitaruUsageError(f"{where}: timeout={timeout!r}: seconds, more than 0, are expected.")
+    if not is_number(seconds) or not seconds > 0:
+        raise KitaruUsageError(f"{where}: timeout={timeout!r}: seconds, more than 0, or a timedelta are expected.")
     return float(seconds)
+
+
+def _check_text(where: str, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None and not isinstance(value, str):
+            raise KitaruUsageError(f"{where}: {name}={value!r}: a string is expected.")
 
 
 def _check_on_drift(on_drift: object, where: str) -> None:

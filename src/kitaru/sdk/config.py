@@ -63,6 +63,7 @@ def configure(
     """
     if retries is not None:
         check_retries(retries, "kitaru.configure()")
+    check_cache(cache, "kitaru.configure()")
     given: dict[str, Any] = {
         "stack": stack,
         "retries": retries,
@@ -101,6 +102,7 @@ def resolve_options(
     Raises:
         KitaruUsageError: A layer holds a wrong value; the layer is named.
     """
+    check_cache(cache, f"{definition.name}.run()")
     project = project_settings()
     set_here = process.overrides
     retry_layers = (retries, definition.retries, set_here.get("retries"), _env_retries(), project.get("retries"))
@@ -121,6 +123,12 @@ def resolve_options(
         execution_id=execution_id,
         tags=_tags(tags),
     )
+
+
+def check_cache(cache: object, where: str) -> None:
+    """Refuse what only looks like a choice: ``cache="no"`` would be taken for True."""
+    if cache is not None and not isinstance(cache, bool):
+        raise KitaruUsageError(f"{where}: cache={cache!r}: True or False is expected.")
 
 
 def _first(layers: Iterable[Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
+from difflib import get_close_matches
 from functools import update_wrapper
 from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
@@ -14,7 +15,7 @@ from kitaru.core.retry import check_retries
 from kitaru.engine.binding import Binder
 from kitaru.engine.definitions import FlowDefinition, registry
 from kitaru.errors import KitaruUsageError
-from kitaru.sdk.config import Image, resolve_options
+from kitaru.sdk.config import Image, check_cache, resolve_options
 from kitaru.services.start import start
 from kitaru.services.wiring import wiring
 
@@ -105,6 +106,7 @@ class Flow(Generic[P, R]):
             KitaruUsageError: Arguments or options are wrong. Nothing has been recorded.
             KitaruSerializationError: An argument cannot be recorded; its path is in the message.
         """
+        self._check_names(kwargs)
         options = resolve_options(
             self.definition,
             stack=stack,
@@ -117,6 +119,19 @@ class Flow(Generic[P, R]):
         process = wiring()
         started = start(process, self.definition, args, kwargs, options)
         return FlowHandle(process, started.execution_id, started.child)
+
+    def _check_names(self, kwargs: Iterable[str]) -> None:
+        """Refuse a misspelt option with its right name; what else does not fit is told when it is bound."""
+        parameters = self.definition.binder.parameters
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return
+        for name in kwargs:
+            near = [] if name in parameters else get_close_matches(name, RESERVED, 1)
+            if near:
+                raise KitaruUsageError(
+                    f"{self.name}.run() has no option {name!r}, nor has the flow such a parameter; "
+                    f"did you mean {near[0]}=?"
+                )
 
     def __repr__(self) -> str:
         return f"<Flow {self.definition.reference}>"
@@ -164,6 +179,7 @@ def flow(
     """
 
     def decorate(fn: Callable[..., Any]) -> Flow[..., Any]:
+        check_cache(cache, f"@flow {getattr(fn, '__name__', fn)}")
         definition = FlowDefinition(
             name=check_function(fn, "flow"),
             fn=fn,
