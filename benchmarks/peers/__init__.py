@@ -31,8 +31,9 @@ def measure(peer: str, folder: Path) -> dict[str, float]:
     try:
         firsts = [_first(python, peer, data / f"first-{number}.db") for number in range(_RUNS)]
         figures = _run(python, peer, "steps", data / "steps.db")
-        _run(python, peer, "record", data / "record.db", _RECORDED)
-        retries = [_run(python, peer, "retry", data / "record.db", _RECORDED) for _ in range(_RUNS)]
+        (data / "record").mkdir()
+        _run(python, peer, "record", data / "record" / "steps.db", _RECORDED)
+        retries = [_retry(python, peer, data / "record", data / f"retry-{number}") for number in range(_RUNS)]
     finally:
         shutil.rmtree(data, ignore_errors=True)
     return {
@@ -58,6 +59,12 @@ def _first(python: Path, peer: str, database: Path) -> dict[str, float]:
     started = time.time()
     figures = _run(python, peer, "first", database)
     return {**figures, "seconds": figures["ended"] - started}
+
+
+def _retry(python: Path, peer: str, recorded: Path, copy: Path) -> dict[str, float]:
+    """On a copy of the store: a peer may note who has retried, and do something else the next time."""
+    shutil.copytree(recorded, copy)
+    return _run(python, peer, "retry", copy / "steps.db", _RECORDED)
 
 
 def _run(python: Path, peer: str, command: str, database: Path, *arguments: int) -> dict[str, float]:

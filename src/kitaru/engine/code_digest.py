@@ -216,7 +216,7 @@ def _parts(value: object) -> Iterator[object]:  # noqa: C901  # a flat list of c
 def _wrapped(value: object) -> object:
     try:
         return getattr(value, "__dict__", {}).get("__wrapped__")
-    except Exception:  # a proxy's own code, which may fail outside of the context that it stands for
+    except Exception:  # noqa: BLE001  # a proxy's own code, which may fail outside of its context
         return None
 
 
