@@ -11,10 +11,13 @@ import os
 import signal
 
 POINTS = (
+    "after_register",  # this process is a runner, and owns nothing yet
     "after_create",  # the execution is recorded, nothing runs yet
+    "after_claim",  # taken over from another process, nothing runs yet
     "body_start",  # the memo is loaded, the body has not begun
     "before_attempt",  # a call missed its record and is about to run
     "after_attempt",  # the user's function has returned or raised, nothing is recorded
+    "after_encode",  # a result is encoded and its large parts are stored, no row names them
     "before_commit",  # on the thread that is about to write
     "after_commit",  # written, nobody has been told
     "before_retry",  # a failed attempt is recorded, the next has not begun

@@ -126,6 +126,7 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
             except KitaruSerializationError as refused:
                 ended = Ended(None, refused, FailureOrigin.RUNTIME)  # another attempt would return the same type again
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+            crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
             return Finished(call, (CallRecorded(row), *extra), ended.value, None)
         if not definition.retry.wants(error, tries):

@@ -16,6 +16,7 @@ from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.body import Outcome, execute
+from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition, registry
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Run, Shared
@@ -95,6 +96,7 @@ class Runner:
         with self._lock:
             if self._heartbeat is None:
                 self.lease.register()
+                crash_point("after_register")
                 self._renewed_at = self._shared.clock.monotonic()
                 self._unsubscribe = self._shared.store.changes(self._on_change)
                 self._heartbeat = Heartbeat(self.beat, self._shared.clock, every=_TICK)
@@ -147,6 +149,7 @@ class Runner:
             self._shared.committer.commit(Commit(row.execution_id, None, (claimed,)))
         except Refusal:
             return None
+        crash_point("after_claim")
         return row._replace(status=Status.RUNNING, epoch=row.epoch + 1, runner_id=runner_id, attempt=attempt)
 
     def _start_thread(self, active: Active) -> None:
