@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any
 
-from kitaru.values.json_text import INT_LIMIT, LEAF_LIMIT, Json
+from kitaru.values.json_text import INT_LIMIT, LEAF_LIMIT, Json, is_unicode
 from kitaru.values.references import reference
 from kitaru.values.walk import Decoder, Encoder, Leaf, Reader, Refused, Step, Writer
 
@@ -24,17 +24,6 @@ def _int(value: int, _write: Writer) -> Json:
 
 def _float(value: float, _write: Writer) -> Json:
     return value if value - value == 0 else {"$float": repr(value)}  # inf - inf is nan
-
-
-def is_unicode(text: str) -> bool:
-    """True where a str can be written as UTF-8, so without lone surrogates (``os.fsdecode`` makes them)."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _str(value: str, write: Writer) -> Json:

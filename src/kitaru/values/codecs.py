@@ -85,6 +85,8 @@ def encoder_for(cls: type) -> Encoder:
         encode = _encoders.get(cls)
     if encode is None:
         name = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
+        if hasattr(cls, "__await__"):
+            raise Refused(f"a {name} is no value yet. Take its value first: `await` it, or call .result() or .wait().")
         raise Refused(
             f"the type {name} has no exact form. Use plain data that is made from it, or register a codec: "
             f"kitaru.register_codec({cls.__name__}, name=..., encode=..., decode=...)."

@@ -29,6 +29,8 @@ def encoder_for(cls: type) -> Encoder | None:
         lost: list[str] = []
         arguments = [_part(error, f"args[{n}]", item, write, lost) for n, item in enumerate(error.args)]
         attributes = {name: _part(error, name, item, write, lost) for name, item in state.items() if name != _NOTES}
+        if isinstance(error, BaseExceptionGroup) and "args[1]" in lost:
+            raise Refused("one of its exceptions cannot be carried. Record them one by one.")
         for name in lost:
             attributes.pop(name, None)
         if isinstance(error, AttributeError) and "obj" in lost:

@@ -20,8 +20,8 @@ LEAF_LIMIT = 16 * 1024
 INT_LIMIT = 1 << 2048
 """Ints from here on are written in hex: Python may be told to parse no more than 640 decimal digits."""
 
-MAX_DEPTH = 200
-"""Levels of nesting. A fixed number, so that what was encoded can be decoded further down the stack."""
+MAX_DEPTH = 100
+"""Containers inside containers. A fixed number, so that what was encoded can be decoded further down the stack."""
 
 _INFINITY = float("inf")
 _LEAVES = (type(None), bool)
@@ -79,6 +79,24 @@ def _sort_pairs(tree: Json) -> Json:
     if len(tree) == 1 and "$dict" in tree:
         return {"$dict": sorted((_sort_pairs(pair) for pair in tree["$dict"]), key=_to_sorted_text)}
     return {key: _sort_pairs(item) for key, item in tree.items()}
+
+
+def is_unicode(text: str) -> bool:
+    """True where a str can be written as UTF-8, so without lone surrogates (``os.fsdecode`` makes them)."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def fits_row(text: str) -> bool:
+    """True where a text can be written as UTF-8 and needs no blob."""
+    if len(text) > LEAF_LIMIT or not is_unicode(text):
+        return False
+    return text.isascii() or len(text.encode()) <= LEAF_LIMIT
 
 
 def is_native(value: Any, depth: int = MAX_DEPTH) -> bool:

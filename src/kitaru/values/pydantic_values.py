@@ -156,7 +156,7 @@ def _read_url(payload: Json, read: Reader) -> object:
 def _validation_error(value: Any, write: Writer) -> Json:
     """The one exception that has no constructor: made again from its list of errors."""
     lines = [
-        {"type": line["type"], "loc": line["loc"], "msg": line["msg"], "input": line["input"], "ctx": line.get("ctx")}
+        {"type": line["type"], "loc": line["loc"], "msg": line["msg"], "input": line["input"], "ctx": line.get("ctx", {})}
         for line in value.errors(include_url=False)
     ]
     if str(_make_validation_error(value.title, lines)) != str(value):
@@ -175,13 +175,15 @@ def _make_validation_error(title: str, lines: list[dict[str, Any]]) -> object:
     details: list[Any] = []
     for line in lines:
         kind: Any = line["type"]
-        context: dict[str, Any] = line["ctx"] or {}
+        context: dict[str, Any] = line["ctx"]
         try:
             PydanticKnownError(kind, context)
         except KeyError:  # a validator's own kind of error; its message is complete, a template without holes
             kind, context = PydanticCustomError(kind, line["msg"]), {}
         details.append({"type": kind, "loc": line["loc"], "input": line["input"], "ctx": context})
-    return ValidationError.from_exception_data(title, details)
+    error = ValidationError.from_exception_data(title, details)
+    error.args = ()  # as a failed validation has it
+    return error
 
 
 DECODERS: dict[str, Decoder] = {

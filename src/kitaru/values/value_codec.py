@@ -10,7 +10,7 @@ from kitaru.core.ports import Blobs, EncodedInputs
 from kitaru.core.rows import Encoded
 from kitaru.errors import KitaruSerializationError
 from kitaru.values.codecs import decoder_for, encoder_for
-from kitaru.values.json_text import LEAF_LIMIT, Json, canonical_text, from_text, is_native, to_text
+from kitaru.values.json_text import LEAF_LIMIT, Json, canonical_text, fits_row, from_text, is_native, to_text
 from kitaru.values.walk import Reader, Refused, TooDeep, Writer, blob_tree
 
 
@@ -32,25 +32,36 @@ class ValueCodec:
         try:
             if is_native(value):
                 text = to_text(value)
-                if len(text) <= LEAF_LIMIT and text.isascii():
+                if fits_row(text):
                     return text
             return self._text_and_tree(value, self._writer())[0]
         except Refused as refused:
-            raise refused.error(where) from None
+            raise refused.error(where) from refused.__cause__
+        except RecursionError as error:
+            raise _stack_is_full(f"{where} cannot be recorded") from error
 
     def decode(self, text: Encoded) -> object:
         """The value again. Raises ``KitaruSerializationError`` where its type or blob is gone."""
-        tree = _parsed(text)
-        return self._reader().value(tree) if '"$' in text else tree
+        try:
+            tree = _parsed(text)
+            return self._reader().value(tree) if '"$' in text else tree
+        except RecursionError as error:
+            raise _stack_is_full("A recorded value cannot be restored") from error
 
     def encode_inputs(self, arguments: Mapping[str, object], *, allow_opaque: bool) -> EncodedInputs:
         """Encode named arguments. Without ``allow_opaque`` one that cannot be carried is refused."""
-        if is_native(arguments):
-            text = to_text(arguments)
-            # Each argument is encoded like a value of its own, so that it shares its blob with an equal output.
-            # All of them together are short here, so each one is as well, and the form is the same.
-            if len(text) <= LEAF_LIMIT and text.isascii():
-                return EncodedInputs(text, _digest(canonical_text(arguments)), False)
+        try:
+            if is_native(arguments):
+                text = to_text(arguments)
+                # Each argument is encoded like a value of its own, so that it shares its blob with an equal output.
+                # All of them together are short here, so each one is as well, and the form is the same.
+                if fits_row(text):
+                    return EncodedInputs(text, _digest(canonical_text(arguments)), False)
+            return self._encode_each(arguments, allow_opaque)
+        except RecursionError as error:
+            raise _stack_is_full("The arguments cannot be recorded") from error
+
+    def _encode_each(self, arguments: Mapping[str, object], allow_opaque: bool) -> EncodedInputs:
         writer = self._writer(allow_opaque=allow_opaque)
         texts: list[str] = []
         canonical: dict[str, Json] = {}
@@ -62,8 +73,7 @@ class ValueCodec:
 
     def decode_inputs(self, text: Encoded) -> dict[str, object]:
         """The arguments again; opaque ones as ``Opaque`` tokens."""
-        reader = self._reader()
-        return {name: reader.value(tree) for name, tree in _parsed(text).items()}
+        return {name: self.decode(argument) for name, argument in self.split_inputs(text).items()}
 
     def split_inputs(self, text: Encoded) -> dict[str, Encoded]:
         """Each argument's own encoded text, without decoding."""
@@ -75,11 +85,11 @@ class ValueCodec:
             text, tree = self._text_and_tree(argument, writer)
         except TooDeep as refused:
             if not writer.allow_opaque:
-                raise refused.error(f"argument {name}") from None
+                raise refused.error(f"argument {name}") from refused.__cause__
             tree = writer.token(argument)
             text = to_text(tree)
         except Refused as refused:
-            raise refused.error(f"argument {name}") from None
+            raise refused.error(f"argument {name}") from refused.__cause__
         return text, tree
 
     def _text_and_tree(self, value: object, writer: Writer) -> tuple[Encoded, Json]:
@@ -105,7 +115,7 @@ class ValueCodec:
         writer = Writer(encoder_for, self._blobs, allow_pickle=self._allow_pickle, lenient=True)
         try:
             return self._text_and_tree(error, writer)[0]
-        except Refused:
+        except (Refused, RecursionError):
             return None
 
     def decode_exception(self, failure: Failure) -> BaseException | None:
@@ -123,6 +133,10 @@ class ValueCodec:
 
     def _reader(self) -> Reader:
         return Reader(decoder_for, self._blobs, allow_pickle=self._allow_pickle)
+
+
+def _stack_is_full(what: str) -> KitaruSerializationError:
+    return KitaruSerializationError(f"{what}: it is nested too deeply for this call stack. Record a flatter value.")
 
 
 def _digest(text: str) -> str:

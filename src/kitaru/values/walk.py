@@ -99,15 +99,13 @@ class Writer:
 
     def tree(self, value: object) -> Json:
         """The tree of a value. Raises ``Refused``."""
-        if self._depth >= MAX_DEPTH:
+        if self._depth > MAX_DEPTH:
             raise TooDeep(f"it is nested more than {MAX_DEPTH} levels deep. Record a flatter value.")
         self._depth += 1
         try:
             return self._encoder_for(type(value))(value, self)
         except TooDeep:
             raise
-        except RecursionError:
-            raise TooDeep("it is nested too deeply for this call stack. Record a flatter value.") from None
         except Refused as refused:
             if self.allow_pickle and not refused.pickling_failed:
                 return self._pickle(value, refused)

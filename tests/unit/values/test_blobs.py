@@ -1,0 +1,166 @@
+"""S4.4: large values go to the artifact store, by content, before the row that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitaru.errors import KitaruNotFoundError, KitaruSerializationError, KitaruStoreError
+from kitaru.values import ValueCodec, open_blobs
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _address(text: str) -> dict[str, Any]:
+    return json.loads(text)["$blob"]
+
+
+DATA = bytes(range(256)) * 128
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (DATA, DATA),
+        ("é" * 20000, ("é" * 20000).encode()),
+        (list(range(9000)), json.dumps(list(range(9000)), separators=(",", ":")).encode()),
+    ],
+    ids=["bytes", "str", "json"],
+)
+def test_s4_4_a_large_value_is_stored_as_its_own_bytes(
+    values: ValueCodec, folder: Path, value: object, content: bytes
+) -> None:
+    address = _address(values.encode(value, "result"))
+    digest = hashlib.sha256(content).hexdigest()
+    assert (address["digest"], address["size"]) == (digest, len(content))
+    assert [path.read_bytes() for path in _files(folder)] == [content]
+    assert (folder / digest[:2] / digest).exists()
+
+
+def test_s4_4_up_to_16_kib_stays_in_the_row(values: ValueCodec, folder: Path) -> None:
+    for value in (b"x" * 12200, "x" * 16000, ["x"] * 4000):
+        values.encode(value, "result")
+    assert not folder.exists()
+
+
+def test_s4_4_a_large_leaf_does_not_take_the_rest_along(values: ValueCodec) -> None:
+    text = values.encode({"name": "a", "data": DATA}, "result")
+    assert json.loads(text)["name"] == "a"
+    assert DIGEST in text
+
+
+def test_s4_4_argument_and_output_share_a_blob(values: ValueCodec, folder: Path) -> None:
+    for value in (DATA, "x" * 20000, {"b": list(range(9000)), "a": (1,)}):
+        output = values.encode(value, "result")
+        inputs = values.encode_inputs({"value": value, "n": 1}, allow_opaque=False)
+        assert values.split_inputs(inputs.text)["value"] == output
+    assert len(_files(folder)) == 3
+
+
+def test_what_is_there_is_not_written_again(values: ValueCodec, folder: Path) -> None:
+    values.encode(DATA, "result")
+    os.utime(_files(folder)[0], (1, 1))
+    values.encode(DATA, "result")
+    assert _files(folder)[0].stat().st_mtime == 1
+
+
+def test_s4_4_what_a_crash_left_is_no_blob(values: ValueCodec, folder: Path) -> None:
+    """A crash before the rename leaves a temporary file; one of a wrong size is replaced."""
+    half = folder / DIGEST[:2] / f".{DIGEST}.1.1.part"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(DATA[:100])
+    with pytest.raises(KitaruNotFoundError):
+        open_blobs(folder).get(DIGEST)
+    half.with_name(DIGEST).write_bytes(DATA[:100])  # as a file system without order could leave it
+    assert values.decode(values.encode(DATA, "result")) == DATA
+
+
+def test_s4_4_content_and_name_are_synced_in_order(
+    values: ValueCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def traced_sync(descriptor: int) -> None:
+        at = Path(f"/proc/self/fd/{descriptor}").readlink()
+        steps.append("sync folder" if at.is_dir() else "sync file")
+        sync(descriptor)
+
+    def traced_replace(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", traced_sync)
+    monkeypatch.setattr(Path, "replace", traced_replace)
+    values.encode(DATA, "result")
+    assert steps == ["sync folder", "sync file", "rename", "sync folder"]  # the first for the new sub-folder
+
+
+def test_a_damaged_blob_is_found(values: ValueCodec, folder: Path) -> None:
+    text = values.encode(DATA, "result")
+    path = _files(folder)[0]
+    path.write_bytes(DATA[:-1] + b"!")
+    with pytest.raises(KitaruStoreError, match="damaged"):
+        values.decode(text)
+
+
+def test_a_blob_of_another_size_is_found(values: ValueCodec) -> None:
+    text = values.encode(DATA, "result")
+    with pytest.raises(KitaruSerializationError, match="bytes instead of"):
+        values.decode(text.replace(f'"size":{len(DATA)}', '"size":5'))
+
+
+def test_a_lost_blob_is_named(values: ValueCodec, folder: Path) -> None:
+    text = values.encode(DATA, "result")
+    _files(folder)[0].unlink()
+    with pytest.raises(KitaruSerializationError, match=DIGEST):
+        values.decode(text)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(KitaruStoreError, match="Cannot write .*file"):
+        open_blobs(tmp_path / "file").put(DIGEST, DATA)
+    with pytest.raises(KitaruStoreError, match="Cannot read .*file"):
+        open_blobs(tmp_path / "file").get(DIGEST)
+
+
+def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder.mkdir()
+    (folder / DIGEST[:2]).mkdir()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KitaruStoreError, match="No space left on device"):
+        open_blobs(folder).put(DIGEST, DATA)
+    assert not _files(folder)
+
+
+@pytest.mark.parametrize("place", ["folder", "file", "memory"])
+def test_the_same_port_everywhere(tmp_path: Path, place: str) -> None:
+    blobs = open_blobs({"folder": str(tmp_path), "file": f"file://{tmp_path}", "memory": "memory://"}[place])
+    with pytest.raises(KitaruNotFoundError, match=DIGEST):
+        blobs.get(DIGEST)
+    blobs.put(DIGEST, DATA)
+    blobs.put(DIGEST, DATA)
+    assert blobs.get(DIGEST) == DATA
+    blobs.put("0" * 64, DATA)
+    with pytest.raises(KitaruStoreError, match="damaged"):
+        blobs.get("0" * 64)
+    values = ValueCodec(blobs)
+    assert values.decode(values.encode([DATA, "x" * 20000], "result")) == [DATA, "x" * 20000]
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "s3://", "https://host/x"])
+def test_a_url_that_is_no_store(url: str) -> None:
+    with pytest.raises(KitaruStoreError, match=url):
+        open_blobs(url)
