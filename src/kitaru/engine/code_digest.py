@@ -118,6 +118,7 @@ class _Walk:
         modules = [value]
         for module in modules:  # grows while it is read
             if not _is_project(module.__dict__):
+                self._write("library", module.__name__)  # two libraries may go by one name: `import x as codec`
                 continue
             for attribute in mentioned:
                 found = module.__dict__.get(attribute, _ABSENT)
