@@ -5,7 +5,9 @@ Everything that depends on the order in which the body makes its calls happens h
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from types import CoroutineType
+from typing import Any, NamedTuple, cast
 
 from kitaru.engine.call import Call
 from kitaru.engine.definitions import CheckpointDefinition
@@ -14,6 +16,7 @@ from kitaru.engine.failures import error_of
 from kitaru.engine.identity import Identity, cache_key, keyed_digest
 from kitaru.engine.memo import Decision, decide
 from kitaru.engine.run import Run
+from kitaru.errors import KitaruUsageError
 
 
 class Known(NamedTuple):
@@ -35,6 +38,8 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     arguments = definition.binder.bind(args, kwargs)
     run.check_name(name, definition.reference)
     inputs = run.values.encode_inputs(arguments, allow_opaque=True)
+    if inputs.opaque:
+        _refuse_promises(name, arguments)
     digest = inputs.digest if definition.key is None else keyed_digest(definition.key)
     numbering = run.numbering
     identity = Identity(name, digest, numbering.occurrence(name, digest))
@@ -71,3 +76,17 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         if definition.on_drift == "fail":
             check_drift(run, call)
     return call
+
+
+def _refuse_promises(name: str, arguments: Mapping[str, object]) -> None:
+    """Refuse a future, a handle or a coroutine: as an opaque input it would stand for any value (S3.3)."""
+    for argument, value in arguments.items():
+        parts = cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else (value,)
+        for part in parts:
+            kind: type = part.__class__
+            if hasattr(kind, "__await__") and (kind is CoroutineType or kind.__module__.startswith("kitaru.")):
+                raise KitaruUsageError(
+                    f"{name}: argument {argument} holds a {kind.__name__}, whose value is not known yet, so the call "
+                    "could not be told from one with another value. Pass the value: call .result() or .wait(), or "
+                    "write `await`."
+                )
