@@ -22,8 +22,8 @@ def body_run(what: str) -> Run:
         what: What is being called, for the message: ``fetch.submit()``.
 
     Raises:
-        KitaruContextError: The caller is outside a flow, inside a checkpoint, or on a thread that does
-            not belong to the execution.
+        KitaruContextError: The caller is outside a flow, inside a checkpoint, on a thread that does not
+            belong to the execution, or what the body has left behind (a task, a kept context).
         Signal: The body has to unwind.
     """
     scope = current.get()
@@ -38,6 +38,7 @@ def body_run(what: str) -> Run:
             f"{what} is called inside the checkpoint {scope.call_id}; checkpoints do not nest. "
             "Call it from the flow's body, or call its plain function: .fn()."
         )
+    run.check_open(what)
     if not run.on_its_thread():
         raise KitaruContextError(
             f"{what} is called on a thread that does not belong to execution {run.execution_id}. "

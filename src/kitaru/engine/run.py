@@ -31,7 +31,7 @@ from kitaru.engine.identity import Numbering
 from kitaru.engine.memo import Memo
 from kitaru.engine.pool import Pool
 from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal, StoreLost
-from kitaru.errors import FailureOrigin, KitaruStoreError, KitaruUsageError
+from kitaru.errors import FailureOrigin, KitaruContextError, KitaruStoreError, KitaruUsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -128,6 +128,17 @@ class Run:
     def on_its_thread(self) -> bool:
         """True on the thread of the body."""
         return threading.get_ident() == self._thread
+
+    def check_open(self, what: str) -> None:
+        """Raise ``KitaruContextError`` where the body has ended: nothing that comes now could be recorded.
+
+        Asked before the thread is compared, as a later thread may get the id of the body's.
+        """
+        if self.ended:
+            raise KitaruContextError(
+                f"{what} is called after the body of execution {self.execution_id} has ended. "
+                "Await the tasks and join the threads that a body starts before it returns."
+            )
 
     def check_signal(self) -> None:
         """Raise the signal, if the body has to unwind; a lease that has run out is one (S6.2)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from functools import update_wrapper
+from threading import TIMEOUT_MAX
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
 from kitaru.core.references import reference_of
@@ -299,7 +300,7 @@ def _retry(retries: int | None, retry: Retry | None, where: str) -> Retry:
 
 def _seconds(timeout: float | timedelta, where: str) -> float:
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if not is_number(seconds) or not seconds > 0:
+    if not is_number(seconds) or not 0 < seconds <= TIMEOUT_MAX:
         raise KitaruUsageError(f"{where}: timeout={timeout!r}: seconds, more than 0, or a timedelta are expected.")
     return float(seconds)
 

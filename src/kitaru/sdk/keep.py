@@ -24,7 +24,7 @@ def log(**metadata: Any) -> None:
         **metadata: Any values that can be recorded; numbers can be summed by surfaces.
 
     Raises:
-        KitaruContextError: Called outside a flow.
+        KitaruContextError: Called outside a flow, or after its body or this attempt has ended.
         KitaruSerializationError: A value cannot be recorded.
     """
     scope = any_run("kitaru.log()")
@@ -37,6 +37,7 @@ def log(**metadata: Any) -> None:
     if isinstance(scope, CallScope):
         scope.log(rows)
     else:
+        run.check_open("kitaru.log()")
         run.riding.append(MetadataLogged(rows))
 
 
