@@ -194,13 +194,17 @@ class FlowHandle(Generic[R]):
             )
         kind = failure.type.rpartition(":")[2]
         error = _ERRORS.get(failure.origin, KitaruExecutionError)(
-            f"execution {self.exec_id} of flow {row.flow} failed: {kind}: {failure.message}",
+            f"execution {self.exec_id} of flow {row.flow} failed: {kind}{failure.message and ': '}{failure.message}",
             exec_id=self.exec_id,
             status=row.status,
             failure_origin=failure.origin,
         )
         if failure.traceback:
             error.add_note(failure.traceback)
+        error.add_note(
+            "What it recorded is kept. To go on once the cause is removed: "
+            f"kitaru.KitaruClient().executions.retry({self.exec_id!r})"
+        )
         return error
 
     def _cause(self, row: ExecutionRow) -> BaseException | None:
