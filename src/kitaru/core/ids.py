@@ -51,11 +51,11 @@ def derived_id(*parts: object) -> str:
     return digest[:32]
 
 
-def check_execution_id(execution_id: str) -> str:
+def check_execution_id(execution_id: object) -> str:
     """Return the id where it can be stored and typed, else raise ``KitaruUsageError``."""
-    if not _EXECUTION_ID.fullmatch(execution_id):
+    if not isinstance(execution_id, str) or not _EXECUTION_ID.fullmatch(execution_id):
         raise KitaruUsageError(
-            f"execution_id={execution_id!r} cannot be used: 1 to 128 letters, digits, '.', '_', ':' or '-', "
-            "the first one a letter or a digit."
+            f"execution_id={execution_id!r} cannot be used: a string of 1 to 128 letters, digits, '.', '_', ':' or "
+            "'-' is expected, the first one a letter or a digit."
         )
     return execution_id

@@ -70,8 +70,12 @@ class ImageSettings:
         return json.dumps({name: value for name, value in asdict(self).items() if value is not None}, sort_keys=True)
 
     @classmethod
-    def parse(cls, image: object) -> ImageSettings:
+    def parse(cls, image: object, owner: str) -> ImageSettings:
         """Settings from what a user may write: a string (the base image), a mapping, or settings.
+
+        Args:
+            image: What was written.
+            owner: Where it was written, for the message.
 
         Raises:
             KitaruUsageError: Another type, an unknown field (the nearest one is named), a wrong value.
@@ -81,15 +85,20 @@ class ImageSettings:
         if isinstance(image, str):
             return cls(base_image=image)
         if not isinstance(image, Mapping):
-            raise KitaruUsageError(f"image={image!r}: a string, a mapping or kitaru.ImageSettings is expected.")
+            raise KitaruUsageError(
+                f"{owner}: image={image!r}: a string, a mapping or kitaru.ImageSettings is expected."
+            )
         names = [field.name for field in fields(cls)]
         given: dict[Any, Any] = dict(image)  # pyright: ignore[reportUnknownArgumentType]  # checked below
         for key in given:
             if key not in names:
                 near = get_close_matches(str(key), names, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; the fields are {', '.join(names)}."
-                raise KitaruUsageError(f"image has no field {key!r}{hint}")
-        return cls(**given)
+                raise KitaruUsageError(f"{owner}: image has no field {key!r}{hint}")
+        try:
+            return cls(**given)
+        except KitaruUsageError as error:
+            raise KitaruUsageError(f"{owner}: {error}") from None
 
 
 def _check(name: str, value: object, kind: type, wanted: str) -> None:

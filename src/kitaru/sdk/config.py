@@ -61,14 +61,15 @@ def configure(
         KitaruUsageError: A value is wrong, or a setting of the store comes too late, because this
             process has used its store already.
     """
+    owner = "kitaru.configure()"
     if retries is not None:
-        check_retries(retries, "kitaru.configure()")
-    check_cache(cache, "kitaru.configure()")
+        check_retries(retries, owner)
+    check_cache(cache, owner)
     given: dict[str, Any] = {
         "stack": stack,
         "retries": retries,
         "cache": cache,
-        "image": None if image is None else ImageSettings.parse(image),
+        "image": None if image is None else ImageSettings.parse(image, owner),
     }
     of_store: dict[str, Any] = {
         "home": None if home is None else str(home),
@@ -102,7 +103,11 @@ def resolve_options(
     Raises:
         KitaruUsageError: A layer holds a wrong value; the layer is named.
     """
-    check_cache(cache, f"{definition.name}.run()")
+    owner = f"{definition.name}.run()"
+    if retries is not None:
+        check_retries(retries, owner)
+    check_cache(cache, owner)
+    of_run = None if image is None else ImageSettings.parse(image, owner)
     project = project_settings()
     set_here = process.overrides
     retry_layers = (retries, definition.retries, set_here.get("retries"), _env_retries(), project.get("retries"))
@@ -117,11 +122,11 @@ def resolve_options(
     chosen = _first(stack_layers)
     return StartOptions(
         stack=chosen if chosen is not None else process.wiring().store.stacks.active() or LOCAL,
-        retries=check_retries(_first(retry_layers) or 0, definition.name),
+        retries=_first(retry_layers) or 0,
         cache=_first(cache_layers) is not False,
-        image=_merge_images(image, definition.image, set_here.get("image"), _env_image(), project.get("image")),
+        image=_merge_images(of_run, definition.image, set_here.get("image"), _env_image(), project.get("image")),
         execution_id=execution_id,
-        tags=_tags(tags),
+        tags=_tags(tags, owner),
     )
 
 
@@ -135,18 +140,20 @@ def _first(layers: Iterable[Any]) -> Any:
     return next((value for value in layers if value is not None), None)
 
 
-def _merge_images(*layers: Image | None) -> ImageSettings | None:
+def _merge_images(*layers: ImageSettings | None) -> ImageSettings | None:
     merged: ImageSettings | None = None
     for layer in reversed(layers):
         if layer is not None:
-            merged = ImageSettings.parse(layer).over(merged)
+            merged = layer.over(merged)
     return merged
 
 
-def _tags(tags: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(tags, str):
-        raise KitaruUsageError(f"tags={tags!r}: a list of tags is expected.")
-    return tuple(dict.fromkeys(tags))
+def _tags(tags: object, owner: str) -> tuple[str, ...]:
+    given: list[object] = list(tags) if isinstance(tags, Iterable) and not isinstance(tags, str) else [None]  # pyright: ignore[reportUnknownArgumentType]  # checked below
+    words = [tag for tag in given if isinstance(tag, str) and tag]
+    if len(words) != len(given):
+        raise KitaruUsageError(f"{owner}: tags={tags!r}: a list of words is expected.")
+    return tuple(dict.fromkeys(words))
 
 
 def _env_retries() -> int | None:
@@ -168,11 +175,12 @@ def _env_cache() -> bool | None:
     return text.lower() in _TRUE
 
 
-def _env_image() -> Image | None:
+def _env_image() -> ImageSettings | None:
     text = os.environ.get("KITARU_IMAGE")
-    if text is None or not text.lstrip().startswith("{"):
-        return text
+    if text is None:
+        return None
     try:
-        return json.loads(text)
+        image = json.loads(text) if text.lstrip().startswith("{") else text
     except ValueError as error:
         raise KitaruUsageError(f"KITARU_IMAGE is not valid JSON: {error}.") from None
+    return ImageSettings.parse(image, "KITARU_IMAGE")

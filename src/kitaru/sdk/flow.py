@@ -189,7 +189,7 @@ def flow(
             retries=None if retries is None else check_retries(retries, f"@flow {fn.__name__}"),
             cache=cache,
             stack=stack,
-            image=None if image is None else ImageSettings.parse(image),
+            image=None if image is None else ImageSettings.parse(image, f"@flow {fn.__name__}"),
         )
         taken = [name for name in RESERVED if name in definition.binder.parameters]
         if taken:

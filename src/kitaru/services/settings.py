@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from kitaru.core.image import ImageSettings
+from kitaru.core.retry import check_retries
 from kitaru.errors import KitaruUsageError
 
 PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
@@ -105,7 +107,18 @@ def _project_settings(folder: Path) -> Mapping[str, Any]:
         kind = PROJECT_KEYS[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise KitaruUsageError(f"{file}: [tool.kitaru] {key} = {value!r} has the wrong type.")
-    return table
+    return {key: _checked(key, value, f"{file}: [tool.kitaru]") for key, value in table.items()}
+
+
+def _checked(key: str, value: Any, owner: str) -> Any:
+    """A value of the right type, where it is in its range too; of ``image``, the settings."""
+    if key == "retries":
+        return check_retries(value, owner)
+    if key == "image":
+        return ImageSettings.parse(value, owner)
+    if key in ("max_threads", "max_flows"):
+        return positive(value, f"{owner} {key}")
+    return value
 
 
 def _default_home() -> Path:

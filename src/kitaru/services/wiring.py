@@ -90,7 +90,7 @@ def in_use() -> bool:
 def install(new: Wiring) -> None:
     """Use this wiring from now on: for tests that bring a store or a clock of their own."""
     global _wiring
-    reset()
+    _close()
     _wiring = new
 
 
@@ -100,7 +100,12 @@ def configure(values: Mapping[str, Any]) -> None:
 
 
 def reset() -> None:
-    """Forget everything: the next use begins anew."""
+    """Forget everything, ``configure`` included: the next use begins anew."""
+    _close()
+    overrides.clear()
+
+
+def _close() -> None:
     global _wiring
     with _lock:
         old, _wiring = _wiring, None
