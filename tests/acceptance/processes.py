@@ -1,0 +1,99 @@
+"""Scripts that tests run as processes of their own, with the same KITARU_HOME."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+from tests.acceptance.gates import PATIENCE
+
+
+class Scripts:
+    """Scripts in one folder, which is their working directory, and so their project."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(dedent(text))
+        return path
+
+    def run(self, *command: str, code: int = 0, cwd: Path | None = None) -> list[str]:
+        """Run a script to its end; the lines that it printed."""
+        process = self.popen(*command, cwd=cwd)
+        printed, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == code, errors
+        return printed.splitlines()
+
+    def popen(self, *command: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=cwd or self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @contextmanager
+    def started(self, *command: str, cwd: Path | None = None) -> Iterator[Child]:
+        """A script that is running; it is killed at the end of the block where it still runs."""
+        child = Child(self.popen(*command, cwd=cwd))
+        try:
+            yield child
+        finally:
+            child.kill()
+
+    def kill_at(self, line: str, *command: str) -> None:
+        """Run a script and kill it, as a power cut would, when it has printed this line."""
+        with self.started(*command) as child:
+            child.expect(line)
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a file to which scripts append; none where there is no file."""
+        path = self.folder / name
+        return path.read_text().split() if path.exists() else []
+
+
+class Child:
+    """A running script."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def expect(self, line: str) -> None:
+        """Read what it prints, up to this line."""
+        assert self.process.stdout is not None
+        for printed in self.process.stdout:
+            if printed.strip() == line:
+                return
+        assert self.process.stderr is not None
+        raise AssertionError(f"it ended without {line!r}: {self.process.stderr.read()}")
+
+    def read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def finish(self) -> tuple[list[str], str]:
+        """Wait for its end; what it printed since, and its errors."""
+        printed, errors = self.process.communicate(timeout=PATIENCE)
+        return printed.splitlines(), errors
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+        self.process.communicate()
