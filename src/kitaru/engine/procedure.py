@@ -27,13 +27,14 @@ from kitaru.core.mutations import (
     MetadataLogged,
     Mutation,
 )
-from kitaru.core.rows import AttemptRow
+from kitaru.core.rows import AttemptRow, CachedOutput
 from kitaru.core.states import CallStatus
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.failures import failure_of
 from kitaru.engine.run import Run
-from kitaru.errors import FailureOrigin, KitaruSerializationError
+from kitaru.engine.signals import StoreLost
+from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruSerializationError, KitaruStoreError
 
 
 class LookUp(NamedTuple):
@@ -94,16 +95,10 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
     definition = call.definition
     call.started_at = run.clock.now()
     if call.cache_key is not None and run.cache:
-        hit = yield LookUp(call.cache_key)
-        if hit is not None:
-            row = call.row(
-                CallStatus.COMPLETED,
-                0,
-                call.started_at,
-                output=hit.output,
-                source=(hit.execution_id, hit.call_id),
-            )
-            return Finished(call, (CallRecorded(row),), run.values.decode(hit.output), None)
+        hit: CachedOutput | None = yield LookUp(call.cache_key)
+        reused = None if hit is None else _from_cache(run, call, hit)
+        if reused is not None:
+            return reused
     if definition.on_drift == "fail":
         # On disk before its effect can be: an absent record then means that the call was never made.
         yield Write((CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)),))
@@ -126,6 +121,10 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
             except KitaruSerializationError as refused:
                 ended = Ended(None, refused, FailureOrigin.RUNTIME)  # another attempt would return the same type again
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+            except KitaruStoreError as unwritten:  # a large value found no room: the outcome cannot be recorded
+                run.stop(StoreLost(unwritten))
+                assert run.signal is not None
+                raise run.signal from None
             crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
             return Finished(call, (CallRecorded(row), *extra), ended.value, None)
@@ -138,6 +137,17 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
         pause = definition.retry.pause(tries, run.ids.random())
         if pause > 0:
             yield Pause(pause)
+
+
+def _from_cache(run: Run, call: Call, hit: CachedOutput) -> Finished | None:
+    """A call that the cache answers; None where the cached value is of no use any more, so the call runs."""
+    try:
+        value = run.values.decode(hit.output)
+    except (KitaruSerializationError, KitaruNotFoundError, KitaruStoreError):
+        return None  # its class has changed or its blob was cleaned; nothing is lost by running the call
+    source = (hit.execution_id, hit.call_id)
+    row = call.row(CallStatus.COMPLETED, 0, call.started_at, output=hit.output, source=source)
+    return Finished(call, (CallRecorded(row),), value, None)
 
 
 def _failed(
