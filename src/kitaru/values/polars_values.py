@@ -34,7 +34,8 @@ def _ipc_bytes(frame: Any) -> bytes:
         raise Refused(f"Polars cannot write it as Arrow IPC: {error}.") from error
     if again.schema != frame.schema or not again.equals(frame, null_equal=True):
         raise Refused("a frame of these dtypes is not the same after Arrow IPC. Cast the columns to plain dtypes.")
-    # Written twice: what has been read gives the same bytes for ever, whatever the frame was made from.
+    # Written twice: a frame keeps traces of how it was made (an empty null mask). What has been read gives the same
+    # bytes when it is written again, so a resumed run finds its records.
     return _write(again)
 
 

@@ -156,7 +156,13 @@ def _read_url(payload: Json, read: Reader) -> object:
 def _validation_error(value: Any, write: Writer) -> Json:
     """The one exception that has no constructor: made again from its list of errors."""
     lines = [
-        {"type": line["type"], "loc": line["loc"], "msg": line["msg"], "input": line["input"], "ctx": line.get("ctx", {})}
+        {
+            "type": line["type"],
+            "loc": line["loc"],
+            "msg": line["msg"],
+            "input": line["input"],
+            "ctx": line.get("ctx", {}),
+        }
         for line in value.errors(include_url=False)
     ]
     if str(_make_validation_error(value.title, lines)) != str(value):

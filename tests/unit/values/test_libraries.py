@@ -126,6 +126,8 @@ POLARS: list[Any] = [
     pl.DataFrame(),
     pl.DataFrame({"a": range(5000)}),
     pl.DataFrame({"a": range(10)}).slice(3, 4),
+    pl.DataFrame({"a": [1, None, 3], "s": ["x", None, "z"]}).fill_null(0).fill_null("q"),
+    pl.DataFrame({"a": [{"x": [1, None], "y": "k" * 40}, {"x": None, "y": None}]}).slice(1, 1),
     pl.concat([pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2]})], rechunk=False),
 ]
 
