@@ -13,7 +13,7 @@ from typing import Any
 from kitaru.values.classes import is_heap_type
 from kitaru.values.json_text import Json
 from kitaru.values.references import reference
-from kitaru.values.walk import Decoder, Encoder, Reader, Refused, Step, Writer
+from kitaru.values.walk import Decoder, Encoder, Reader, Refused, Step, TooDeep, Writer
 
 _NOTES = "__notes__"
 
@@ -22,14 +22,14 @@ def encoder_for(cls: type) -> Encoder | None:
     """The encoder of an exception class; None for any other. Raises ``Refused``."""
     if not issubclass(cls, BaseException):
         return None
-    named, members = reference(cls), _members(cls)
+    named, members, is_group = reference(cls), _members(cls), issubclass(cls, BaseExceptionGroup)
 
     def encode(error: BaseException, write: Writer) -> Json:
         state = _state(error, members)
         lost: list[str] = []
         arguments = [_part(error, f"args[{n}]", item, write, lost) for n, item in enumerate(error.args)]
         attributes = {name: _part(error, name, item, write, lost) for name, item in state.items() if name != _NOTES}
-        if isinstance(error, BaseExceptionGroup) and "args[1]" in lost:
+        if is_group and "args[1]" in lost:
             raise Refused("one of its exceptions cannot be carried. Record them one by one.")
         for name in lost:
             attributes.pop(name, None)
@@ -52,8 +52,9 @@ def _part(error: BaseException, name: str, value: object, write: Writer, lost: l
     """The tree of a part. In a lenient walk one that cannot be carried is its ``repr``, and named in ``lost``."""
     try:
         return write.part(error, Step.ATTRIBUTE, name, value)
-    except Refused:
-        if not write.lenient:
+    except Refused as refused:
+        # What has no end must be left out as a whole: an exception that holds itself would be written 100 times.
+        if not write.lenient or (isinstance(refused, TooDeep) and write.is_nested):
             raise
         lost.append(name)
         return write.tree(_repr(value))

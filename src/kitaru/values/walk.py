@@ -115,6 +115,11 @@ class Writer:
         finally:
             self._depth -= 1
 
+    @property
+    def is_nested(self) -> bool:
+        """True within a part: the value at hand is not the whole."""
+        return self._depth > 1
+
     def token(self, value: object) -> Json:
         """What stands for a value that cannot be digested: its type (S3.4)."""
         self.opaque = True

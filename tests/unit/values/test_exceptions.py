@@ -147,6 +147,14 @@ def test_s2_5_the_object_of_an_attribute_error_is_not_missed(values: ValueCodec)
     assert again.name == "missing"
 
 
+def test_s2_5_an_exception_that_holds_itself(values: ValueCodec) -> None:
+    error = ApiError(5)
+    error.detail = [error, error]
+    again = _again(values, error)
+    assert (again.code, hasattr(again, "detail")) == (5, False)
+    assert "detail" in again.__notes__[0]
+
+
 def test_s2_5_a_repr_that_raises(values: ValueCodec) -> None:
     class Bad:
         def __repr__(self) -> str:
