@@ -195,6 +195,13 @@ def test_s1_10_cancelling_reaches_all_unfinished_descendants(store: Store) -> No
     assert (child.ended_at, child.runner_id) == (START, None)
 
 
+def test_a_cascade_leaves_finished_descendants_although_their_status_may_change(store: Store) -> None:
+    create(store, execution("root", status=Status.FAILED), execution("child", status=Status.FAILED, parent_id="root"))
+    change = StatusChanged(Status.PENDING, START, from_statuses=(Status.FAILED,), cascade=True)
+    assert commit(store, None, change, execution_id="root") is None
+    assert store.executions.status("child") is Status.FAILED
+
+
 def test_without_cascade_descendants_go_on(store: Store) -> None:
     create(store, execution("root", status=Status.RUNNING), execution("child", parent_id="root"))
     assert commit(store, None, StatusChanged(Status.CANCELLED, START), execution_id="root") is None

@@ -158,6 +158,7 @@ def test_a_deleted_execution_leaves_nothing_and_the_others_whole(store: Store) -
     assert cached.execution_id == "other"
     create(store, execution())  # the id is free again, and nothing of the old one comes back
     assert calls.of("exec") == []
+    assert store.executions.get("exec") == execution()
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.RUNNING, Status.WAITING])

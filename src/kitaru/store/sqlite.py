@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -160,8 +160,8 @@ class Database:
             connection = self._connect("rwc")
             try:
                 check(connection, self.name)  # before the first write: what is not ours stays untouched
-                _patiently(lambda: _use_wal(connection))
-                _patiently(lambda: migrate(connection, self.name))
+                _use_wal(connection)
+                migrate(connection, self.name)
             except BaseException:
                 connection.close()
                 raise
@@ -192,15 +192,11 @@ class Database:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _patiently(step: Callable[[], None]) -> None:
-    """Repeat a step that SQLite refuses at once, without its busy timeout, while another process is at it."""
+    """Switch to WAL, patiently: while another process writes, SQLite refuses this without its busy timeout."""
     deadline = _machine.monotonic() + BUSY_SECONDS
     while True:
         try:
-            step()
+            connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
             if not is_busy(error) or _machine.monotonic() > deadline:

@@ -195,10 +195,15 @@ create(store, execution("mine", runner_id="r"))
 def test_a_forked_child_has_connections_of_its_own_even_while_the_parent_was_writing(tmp_path: Path) -> None:
     script = FORK
     script += """
+go, started = os.pipe()
 with store._database.write() as connection:  # the lock is held while the process forks
     child = os.fork()
     if child == 0:
-        os._exit(0 if store.executions.get("parent") is not None else 8)
+        assert store.executions.get("parent") is not None
+        os.read(go, 1)
+        create(store, execution("nested"))
+        os._exit(0)
+os.write(started, b"x")
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     script += """
@@ -217,7 +222,7 @@ print(store.executions.find("", limit=9))
 print(store.executions.is_orphan("mine"))
 """
     found, orphan = _run(script, f"sqlite:///{tmp_path}/kitaru.db").splitlines()
-    assert found == "['after', 'child', 'mine', 'parent']"
+    assert found == "['after', 'child', 'mine', 'nested', 'parent']"
     assert orphan == "False"
 
 

@@ -93,6 +93,27 @@ def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, fol
     store.close()
 
 
+def test_a_process_that_is_overtaken_while_it_waits_does_not_migrate_again(
+    tmp_path: Path, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = migrate.check
+    asked: list[int] = []
+
+    def overtaken(connection: sqlite3.Connection, name: str) -> int:
+        version = check(connection, name)
+        asked.append(version)
+        if len(asked) == 1:  # between this answer and the lock, another process does it all
+            other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+            migrate.migrate(other, "other")
+            other.close()
+        return version
+
+    monkeypatch.setattr(migrate, "check", overtaken)
+    migrate.migrate(connection, "test")
+    assert asked[0] == 0
+    assert check(connection, "test") == NEWEST
+
+
 def test_every_table_says_what_it_is_for() -> None:
     for _, path in migrate.migrations():
         lines = path.read_text(encoding="utf-8").splitlines()

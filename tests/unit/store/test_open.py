@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,17 @@ def test_every_commit_is_synced_unless_normal_is_chosen(tmp_path: Path, query: s
         assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     store.close()
+
+
+def test_a_new_store_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "kitaru.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.05, other.execute, ["COMMIT"])
+    done.start()
+    _open(path).close()
+    done.join()
+    other.close()
 
 
 # ── files that are no store ──────────────────────────────────────────────────────────────────────

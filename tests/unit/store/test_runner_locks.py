@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -59,6 +60,24 @@ def test_a_runner_id_that_another_process_holds_is_refused(tmp_path: Path, monke
     mine.close()
 
 
+def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = liveness.fcntl.flock
+
+    def removed_just_before(file: IO[bytes], how: int) -> None:
+        monkeypatch.setattr(liveness.fcntl, "flock", flock)
+        (tmp_path / "r").unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(liveness.fcntl, "flock", removed_just_before)
+    mine = RunnerLocks(tmp_path)
+    mine.hold("r")
+    assert (tmp_path / "r").exists()
+    mine.close()
+    assert RunnerLocks(tmp_path).is_dead("r")
+
+
 def test_a_folder_that_cannot_be_made_is_an_error_of_the_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KitaruStoreError, match="cannot be made"):
@@ -73,4 +92,5 @@ def test_a_store_that_was_closed_without_retiring_leaves_orphans(tmp_path: Path)
     assert not second.executions.is_orphan("exec")
     first.close()
     assert second.executions.is_orphan("exec")
+    assert list((tmp_path / "kitaru.db-runners").iterdir()) == []
     second.close()

@@ -73,6 +73,11 @@ def test_a_list_by_one_condition_needs_no_sorting(database: Database, given: str
     assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
+def test_what_a_runner_begins_with_is_not_sought_among_all_that_is_pending(database: Database) -> None:
+    (step,) = _plan(database, statements.PENDING_FOR_RUNNER)
+    assert "executions_pending (runner_id=?)" in step
+
+
 def test_the_cache_and_the_memo_go_by_their_indexes(database: Database) -> None:
     assert _plan(database, statements.CACHED) == ["SEARCH calls USING INDEX calls_by_cache_key (cache_key=?)"]
     search, _sort = _plan(database, statements.MEMO)

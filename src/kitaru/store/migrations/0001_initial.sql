@@ -55,8 +55,8 @@ CREATE INDEX executions_by_status ON executions (status, created_at, execution_i
 CREATE INDEX executions_by_stack ON executions (stack, created_at, execution_id);
 CREATE INDEX executions_by_parent ON executions (parent_id, created_at, execution_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX executions_by_original ON executions (original_id, created_at, execution_id) WHERE original_id IS NOT NULL;
--- Small: an execution has a runner only while it is running or about to run.
-CREATE INDEX executions_by_runner ON executions (runner_id, created_at) WHERE runner_id IS NOT NULL;
+-- What a runner has to begin with. Small: executions are pending for a moment.
+CREATE INDEX executions_pending ON executions (runner_id, created_at, execution_id) WHERE status = 'pending';
 
 -- Labels that a caller gave an execution, in the order given.
 CREATE TABLE execution_tags (
