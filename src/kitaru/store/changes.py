@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable
 
 from kitaru.errors import KitaruStoreError
-from kitaru.store.forks import forget_in_child
+from kitaru.store.forks import follow_forks
 from kitaru.store.sqlite import Database
 
 _INTERVAL = 0.015
@@ -32,7 +31,7 @@ class Changes:
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
-        forget_in_child(self)
+        follow_forks(self)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Add a listener; the answer removes it."""
@@ -79,31 +78,30 @@ class Changes:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def after_fork(self) -> None:
+    def before_fork(self) -> None:
+        """Wait until nobody subscribes."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Let others go on."""
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
         """The listeners wake threads of the parent, and the watching thread stayed there."""
-        self._lock = threading.Lock()
         self._listeners = ()
         self._stop = None
         self._thread = None
+        self._lock.release()
 
     def _watch(self, stop: threading.Event) -> None:
-        connection: sqlite3.Connection | None = None
         seen = None  # so the first look calls the listeners: a commit may have come before it
         while not stop.wait(_INTERVAL):
             try:
-                if connection is None:
-                    connection = self._database.reader()
-                    seen = None
-                version = connection.execute("PRAGMA data_version").fetchone()[0]
-            except (sqlite3.Error, KitaruStoreError):
+                version = self._database.data_version()
+            except KitaruStoreError:
                 # The thread must not die of a disk that is away for a while. Who waits asks the store
                 # itself from time to time, and gets the error then.
-                if connection is not None:
-                    connection.close()
-                    connection = None
                 continue
             if version != seen:
                 seen = version
                 self.notify()
-        if connection is not None:
-            self._database.give_back(connection)

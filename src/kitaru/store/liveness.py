@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from kitaru.core.clock import SystemClock
 from kitaru.errors import KitaruStoreError
-from kitaru.store.forks import forget_in_child
+from kitaru.store.forks import follow_forks
 
 try:
     import fcntl
@@ -39,7 +39,7 @@ class RunnerLocks:
         self._folder = folder if fcntl is not None else None
         self._lock = threading.Lock()
         self._held: dict[str, IO[bytes]] = {}
-        forget_in_child(self)
+        follow_forks(self)
 
     def hold(self, runner_id: str) -> None:
         """Hold the runner's lock until ``release``, or until this process ends."""
@@ -124,12 +124,20 @@ class RunnerLocks:
                 file.close()
             self._held.clear()
 
-    def after_fork(self) -> None:
-        """Close the child's copies. Not unlocked: that would take the lock from the parent."""
-        self._lock = threading.Lock()
+    def before_fork(self) -> None:
+        """Wait until no lock is being taken."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Let others go on."""
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Close the child's copies. Not unlocked: that would take the locks from the parent."""
         for file in self._held.values():
             file.close()
         self._held = {}
+        self._lock.release()
 
 
 def _is_same_file(file: IO[bytes], path: Path) -> bool:

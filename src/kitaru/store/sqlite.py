@@ -11,7 +11,7 @@ from pathlib import Path
 from kitaru.core.clock import Clock, SystemClock
 from kitaru.errors import KitaruStoreError
 from kitaru.store.faults import is_busy, store_error
-from kitaru.store.forks import forget_in_child
+from kitaru.store.forks import follow_forks
 from kitaru.store.migrate import check, migrate
 from kitaru.store.rows import Values
 
@@ -24,9 +24,6 @@ _IDLE_READERS = 8
 _machine = SystemClock()
 _never = threading.Event()
 
-# Connections that a forked child has from its parent. SQLite allows neither their use nor closing them.
-_abandoned: list[sqlite3.Connection] = []
-
 
 class Database:
     """A SQLite file in WAL mode, or, where ``path`` is None, a database in memory.
@@ -35,8 +32,9 @@ class Database:
 
     The writer belongs to whoever holds ``_lock``. A reader belongs to the thread that took it out of
     ``_idle``; the pool is last in, first out, so that few connections stay warm. A connection per
-    thread was rejected: a process may have hundreds of threads. In memory there is one connection,
-    which reads and writes under the lock.
+    thread was rejected: a process may have hundreds of threads. ``_idle``, ``_in_use`` and the observer
+    belong to whoever holds ``_pool``. In memory there is one connection, which reads and writes under
+    ``_lock``. At a fork every connection is closed, and opened again when it is needed.
     """
 
     def __init__(self, path: Path | None, clock: Clock, *, synchronous: str) -> None:
@@ -46,9 +44,13 @@ class Database:
         self._synchronous = synchronous
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
+        self._pool = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
+        self._in_use = 0
+        self._observer: sqlite3.Connection | None = None
+        self._observers = 0
         self._unusable: str | None = None
-        forget_in_child(self)
+        follow_forks(self)
         with self._lock:
             self._open_writer()
 
@@ -57,17 +59,27 @@ class Database:
         if self.path is None:
             with self._lock:
                 return self._run(self._open_writer(), statement, parameters)
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self.reader()
+        connection = self._take_reader()
         try:
             rows = self._run(connection, statement, parameters)
         except BaseException:
-            connection.close()
+            self._give_back(connection, keep=False)
             raise
-        self.give_back(connection)
+        self._give_back(connection, keep=True)
         return rows
+
+    def data_version(self) -> tuple[int, int]:
+        """A value that changes with every commit to the file, of this process or another."""
+        with self._pool:
+            if self._observer is None:
+                self._observer = self._open_reader()
+                self._observers += 1  # the number of another connection counts from anywhere
+            try:
+                return self._observers, self._observer.execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error as error:
+                self._observer.close()
+                self._observer = None
+                raise self.error(error) from error
 
     def _run(self, connection: sqlite3.Connection, statement: str, parameters: Mapping[str, object]) -> list[Values]:
         try:
@@ -102,8 +114,27 @@ class Database:
             self._writer = None
             connection.close()
 
-    def reader(self) -> sqlite3.Connection:
-        """A connection that reads, for the caller alone; ``give_back`` takes it."""
+    def _take_reader(self) -> sqlite3.Connection:
+        with self._pool:
+            self._in_use += 1
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return self._open_reader()
+        except BaseException:
+            with self._pool:
+                self._in_use -= 1
+            raise
+
+    def _give_back(self, connection: sqlite3.Connection, *, keep: bool) -> None:
+        with self._pool:
+            self._in_use -= 1
+            if keep and self._unusable is None and len(self._idle) < _IDLE_READERS:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _open_reader(self) -> sqlite3.Connection:
         if self._unusable is not None:
             raise KitaruStoreError(self._unusable)
         try:
@@ -117,37 +148,48 @@ class Database:
             raise self.error(error) from error
         return connection
 
-    def give_back(self, connection: sqlite3.Connection) -> None:
-        """Take a reader back into the pool."""
-        if self._unusable is None and len(self._idle) < _IDLE_READERS:
-            self._idle.append(connection)
-        else:
-            connection.close()
-
     def error(self, error: sqlite3.Error) -> KitaruStoreError:
         """What to raise for an error of SQLite."""
         return store_error(self.name, self.path, error, BUSY_SECONDS)
 
     def close(self) -> None:
         """Close every connection; those in use close when they are given back."""
-        with self._lock:
+        with self._lock, self._pool:
             self._unusable = f"The store {self.name} has been closed. Open it again with open_store."
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            self._close_connections()
+
+    def _close_connections(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
         while self._idle:
             self._idle.pop().close()
 
-    def after_fork(self) -> None:
-        """Leave the parent's connections alone and open new ones when they are needed."""
-        _abandoned.extend(self._idle)
-        self._idle = []
-        self._lock = threading.Lock()  # in the parent another thread may hold the old one
-        if self._writer is not None:
-            _abandoned.append(self._writer)
-            self._writer = None
-            if self.path is None:
-                self._unusable = "A store in memory stays with the process that made it. Use a file."
+    def before_fork(self) -> None:
+        """Wait until no statement runs, and close every connection (``kitaru.store.forks`` says why)."""
+        self._lock.acquire()
+        self._pool.acquire()
+        while self._in_use:
+            self._pool.release()
+            _machine.wait(_never, 0.001)
+            self._pool.acquire()
+        if self.path is not None:
+            self._close_connections()
+
+    def after_fork_in_parent(self) -> None:
+        """Let others go on."""
+        self._pool.release()
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Let go of what is in memory, which would go its own way in the child."""
+        if self.path is None:
+            self._unusable = "A store in memory stays with the process that made it. Use a file."
+            self._close_connections()
+        self.after_fork_in_parent()
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is not None:
