@@ -240,6 +240,28 @@ print(store.executions.is_orphan("mine"))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_at_the_moment_of_a_fork_no_connection_is_open(tmp_path: Path) -> None:
+    script = (
+        FORK
+        + """
+database = store._database
+held = database._take_reader()  # a thread in the middle of a statement
+given_back = []
+def give_back():
+    given_back.append(True)
+    database._give_back(held, keep=True)
+threading.Timer(0.1, give_back).start()
+child = os.fork()
+if child == 0:
+    clean = (database._writer, database._observer, database._idle, database._in_use) == (None, None, [], 0)
+    os._exit(0 if clean and given_back else 9)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), store.executions.status("parent"))
+"""
+    )
+    assert _run(script, f"sqlite:///{tmp_path}/kitaru.db") == "0 pending\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_does_not_keep_its_dead_parents_runner_alive(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/kitaru.db"
     script = (
