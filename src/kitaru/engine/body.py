@@ -24,7 +24,7 @@ from kitaru.engine.failures import failure_of
 from kitaru.engine.memo import Memo
 from kitaru.engine.run import Run, Shared
 from kitaru.engine.signals import Signal, StoreLost
-from kitaru.errors import FailureOrigin, KitaruDivergenceError, KitaruSerializationError
+from kitaru.errors import FailureOrigin, KitaruDivergenceError, KitaruSerializationError, KitaruStoreError
 
 
 class Outcome(NamedTuple):
@@ -78,6 +78,8 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome |
         error = None
     except BaseException as raised:  # noqa: BLE001  # user code; SystemExit and the like end the execution too
         value, error = None, raised
+        run.failed = True
+        run.stopping.set()  # no pause between attempts is waited out
     finally:
         current.reset(token)
         run.ended = True
@@ -92,10 +94,12 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome |
             except KitaruSerializationError as refused:
                 run.remember(refused, "", FailureOrigin.RUNTIME)
                 error = refused
+            except KitaruStoreError as no_room:  # for a large result
+                raise StoreLost(no_room) from None
         if error is not None and not _fail(run, error, began, again=again):
             return None
     except StoreLost as signal:
-        return _unwritten(run, signal)
+        return unwritten(run.shared, signal.reason)._replace(signal=signal)
     except Signal as signal:
         return Outcome(None, signal=signal)
     crash_point("after_end")
@@ -143,8 +147,11 @@ def _drift(run: Run) -> Sequence[Mutation]:
     return (DriftFound(tuple(rows)),) if rows else ()
 
 
-def _unwritten(run: Run, signal: StoreLost) -> Outcome:
-    """The store refused. What it holds stays readable; the runner writes this end once it can."""
-    failure = failure_of(signal.reason, FailureOrigin.STORE, run.values)
-    end = StatusChanged(Status.FAILED, run.clock.now(), failure=failure)
-    return Outcome(None, error=signal.reason, signal=signal, unwritten=end)
+def unwritten(shared: Shared, error: BaseException) -> Outcome:
+    """How an execution ends that could not go on and could not say so in the store.
+
+    What is recorded stays readable; the runner writes this end once the store takes it.
+    """
+    origin = FailureOrigin.STORE if isinstance(error, KitaruStoreError) else FailureOrigin.RUNTIME
+    end = StatusChanged(Status.FAILED, shared.clock.now(), failure=failure_of(error, origin, shared.values))
+    return Outcome(None, error=error, unwritten=end)

@@ -35,6 +35,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         KitaruDivergenceError: The call differs from its record and its checkpoint asks for an error.
     """
     name = definition.name
+    run.step()
     arguments = definition.binder.bind(args, kwargs)
     run.check_name(name, definition.reference)
     inputs = run.values.encode_inputs(arguments, allow_opaque=True)

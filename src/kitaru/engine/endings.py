@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kitaru.engine.failures import leaves, lineage
+from collections.abc import Mapping
+
+from kitaru.engine.failures import leaves
 from kitaru.engine.run import Raised, Run
 from kitaru.errors import FailureOrigin
 
@@ -16,27 +18,40 @@ def ending_calls(run: Run, error: BaseException) -> tuple[str, ...]:
     body the first and drops the others, so nobody has looked at those.
     """
     by_error = {id(raised.error): raised for raised in run.raised}
-    ended = [raised for leaf in leaves(error) if (raised := _nearest(leaf, by_error)) is not None]
     unseen = [raised for raised in run.raised if raised.body_steps == run.body_steps and _left_its_task(raised)]
-    return tuple(dict.fromkeys(raised.call_id for raised in (*ended, *unseen)))
+    return tuple(dict.fromkeys(raised.call_id for raised in (*_behind(error, by_error, set()), *unseen)))
 
 
 def origin_of(run: Run, error: BaseException) -> FailureOrigin:
     """Where the exception that ended a body was raised: decided by who raised it, not by its text."""
-    for leaf in leaves(error):
-        for raised in run.raised:
-            if raised.error is leaf:
-                return raised.origin
+    origins = {id(raised.error): raised.origin for raised in run.raised}
+    for one in (error, *leaves(error)):
+        if id(one) in origins:
+            return origins[id(one)]
     return FailureOrigin.USER_CODE
 
 
-def _nearest(error: BaseException, by_error: dict[int, Raised]) -> Raised | None:
-    for ancestor in lineage(error):
-        if id(ancestor) in by_error:
-            return by_error[id(ancestor)]
-    return None
+def _behind(error: BaseException | None, by_error: Mapping[int, Raised], seen: set[int]) -> list[Raised]:
+    """The calls that an exception came from: the first ones on the way back along its causes.
+
+    ``raise ... from None`` hides what came before from a reader; it was still the reason.
+    """
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if id(error) in by_error:
+            return [by_error[id(error)]]
+        if isinstance(error, BaseExceptionGroup):
+            inner: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # typeshed: the group's parameter is unknown here
+            found = [raised for one in inner for raised in _behind(one, by_error, seen)]
+            if found:
+                return found
+        error = error.__cause__ or error.__context__
+    return []
 
 
 def _left_its_task(raised: Raised) -> bool:
+    """True where the failure, or what it was turned into, ended the task that was given it."""
     task = raised.task
-    return task is not None and task.done() and not task.cancelled() and task.exception() is raised.error
+    if task is None or not task.done() or task.cancelled():
+        return False
+    return bool(_behind(task.exception(), {id(raised.error): raised}, set()))

@@ -60,16 +60,6 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def lineage(error: BaseException) -> Iterator[BaseException]:
-    """The exception, then what it was raised from, back to the first."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-
-
 def _message(error: BaseException) -> str:
     try:
         return _writable(str(error))

@@ -52,7 +52,7 @@ class CheckpointFuture(Generic[R]):
         """
         self._wait(timeout)
         if self._error is not None:
-            self._run.saw_failure(self.call_id)
+            self._run.saw_failure(self._error, self.call_id)
             raise self._error
         return cast("R", self._value)
 
@@ -60,7 +60,7 @@ class CheckpointFuture(Generic[R]):
         """What the checkpoint raised, or None where it succeeded; waits as ``result`` does."""
         self._wait(timeout)
         if self._error is not None:
-            self._run.saw_failure(self.call_id)
+            self._run.saw_failure(self._error, self.call_id)
         return self._error
 
     def __await__(self) -> Generator[Any, None, R]:

@@ -7,34 +7,34 @@ import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from kitaru.core.mutations import CallRecorded, Mutation
+from kitaru.core.mutations import CallRecorded, HandledChanged, Mutation
 from kitaru.core.states import CallStatus
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.committer import Verdict
 from kitaru.engine.context import current
 from kitaru.engine.futures import CheckpointFuture
-from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure
+from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
-from kitaru.errors import FailureOrigin
 
 
 async def call_on_loop(run: Run, call: Call) -> Any:
     """Run an async call in the awaiting task; its value or error comes once it is on disk."""
-    task = asyncio.current_task()
-    if task is run.body_task:
-        run.body_steps += 1
+    finished: Finished | None = None
     try:
         finished = await _carry(run, call, seen_at_once=True)
         await _write(run, finished.mutations)
     except asyncio.CancelledError:
-        if run.signal is not None and task is run.body_task:
+        if run.signal is not None and run.side_task() is None:
             raise run.signal from None
-        _cancelled(run, call)
+        if finished is None:
+            _cancelled(run, call)
+        elif finished.error is not None:  # its outcome is on its way to the disk; nobody will be told of this failure
+            run.riding.append(HandledChanged((call.call_id,), False))
         raise
     finally:
         run.under_way.pop(call.call_id, None)
     if finished.error is not None:
-        run.remember(finished.error, call.call_id, finished.origin, None if task is run.body_task else task)
+        run.remember(finished.error, call.call_id, finished.origin, run.side_task())
         raise finished.error
     return finished.value
 
@@ -44,6 +44,9 @@ def submit_on_loop(run: Run, call: Call) -> CheckpointFuture[Any]:
     future: CheckpointFuture[Any] = CheckpointFuture(run, call.call_id, on_loop=True)
 
     async def job() -> None:
+        if run.failed:
+            run.abandon(future, RuntimeError(f"{call.call_id} was not started: the flow had failed"))
+            return
         try:
             finished = await _carry(run, call, seen_at_once=False)
         except BaseException as error:
@@ -56,10 +59,15 @@ def submit_on_loop(run: Run, call: Call) -> CheckpointFuture[Any]:
         else:
             run.finish(future, finished)
 
+    def done(task: asyncio.Task[None]) -> None:
+        run.tasks.discard(task)
+        if task.cancelled() and not future.done():  # before its first step
+            run.abandon(future, asyncio.CancelledError())
+
     run.opened()
     task = asyncio.get_running_loop().create_task(job(), name=call.call_id)
     run.tasks.add(task)
-    task.add_done_callback(run.tasks.discard)
+    task.add_done_callback(done)
     return future
 
 
@@ -69,14 +77,12 @@ async def attempt(call: Call, scope: CallScope) -> Ended:
     limit = asyncio.timeout(call.definition.timeout)
     try:
         async with limit:
-            return Ended(await call.definition.fn(*call.args, **call.kwargs), None)
+            ended = Ended(await call.definition.fn(*call.args, **call.kwargs), None)
     except Exception as error:  # noqa: BLE001  # user code
-        if limit.expired() and isinstance(error, TimeoutError):
-            message = f"{call.call_id} took longer than {call.definition.timeout:g} s"
-            return Ended(None, TimeoutError(message), FailureOrigin.TIMEOUT)
-        return Ended(None, error)
+        ended = Ended(None, error)
     finally:
         current.reset(token)
+    return timed_out(call) if limit.expired() else ended  # whatever it still did when it was stopped
 
 
 async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
@@ -150,6 +156,9 @@ def run_body(run: Run, body: Coroutine[Any, Any, Any]) -> Any:
         run.on_signal(unwind)
         try:
             return await body
+        except BaseException:
+            run.failed = True
+            raise
         finally:
             run.ended = True
             if run.signal is not None:

@@ -128,7 +128,7 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
             crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
             return Finished(call, (CallRecorded(row), *extra), ended.value, None)
-        if not definition.retry.wants(error, tries):
+        if run.failed or not definition.retry.wants(error, tries):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
         call.ended_attempts = number
         started = CallStarted(call.row(CallStatus.RUNNING, number))
@@ -137,6 +137,14 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
         pause = definition.retry.pause(tries, run.ids.random())
         if pause > 0:
             yield Pause(pause)
+            if run.failed:  # the body has ended meanwhile: nothing begins any more (S2.5)
+                return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+
+
+def timed_out(call: Call) -> Ended:
+    """How an attempt ends that has used up its time (S2.6)."""
+    error = TimeoutError(f"{call.call_id} took longer than {call.definition.timeout:g} s")
+    return Ended(None, error, FailureOrigin.TIMEOUT)
 
 
 def _from_cache(run: Run, call: Call, hit: CachedOutput) -> Finished | None:

@@ -100,12 +100,13 @@ class Run:
         self.signal: Signal | None = None
         self.stopping = threading.Event()
         self.settling = threading.Lock()
-        self.ended = False
+        self.ended = False  # the body has ended: it can make no more calls
+        self.failed = False  # ... with an exception: calls that have not begun are dropped (S2.5)
         self.body_task: asyncio.Task[Any] | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.loop_sink: Any = None  # made by engine.loop, which this module must not import
         self.raised: list[Raised] = []
-        self.body_steps = 0  # calls that the body's own task has awaited
+        self.body_steps = 0  # calls that the body's own task has made
         self.riding: deque[Mutation] = deque()
         self.under_way: dict[str, Call] = {}
         self._flushed: set[str] = set()
@@ -168,9 +169,27 @@ class Run:
             digest = self._code_digests[definition.fn] = self.shared.code_digest(definition.fn)
         return digest
 
-    def saw_failure(self, call_id: str) -> None:
+    def side_task(self) -> asyncio.Task[Any] | None:
+        """The task that is running, where it is one that the body has started beside itself."""
+        if self.body_task is None or not self.on_its_thread():
+            return None
+        import asyncio  # noqa: PLC0415  # here, because only async flows need it and it takes 30 ms to import
+
+        task = asyncio.current_task()
+        return None if task is self.body_task else task
+
+    def step(self) -> None:
+        """A call is made. One that the body itself makes is a step: what happened before it was seen by the body."""
+        if self.is_async and self.side_task() is None:
+            self.body_steps += 1
+
+    def saw_failure(self, error: BaseException, call_id: str) -> None:
         """The body has been given a submitted call's failure: from now on it is handled (S3.2)."""
         self.riding.append(HandledChanged((call_id,), True))
+        task = self.side_task()
+        if task is not None:  # which may drop it again
+            origin = next((raised.origin for raised in self.raised if raised.error is error), FailureOrigin.USER_CODE)
+            self.remember(error, call_id, origin, task)
 
     def remember(
         self, error: BaseException, call_id: str, origin: FailureOrigin, task: asyncio.Task[Any] | None = None

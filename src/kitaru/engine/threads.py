@@ -10,9 +10,8 @@ from typing import Any
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.context import current
 from kitaru.engine.futures import CheckpointFuture
-from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure
+from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
-from kitaru.errors import FailureOrigin
 
 
 def call_now(run: Run, call: Call) -> Any:
@@ -23,7 +22,7 @@ def call_now(run: Run, call: Call) -> Any:
         run.under_way.pop(call.call_id, None)
     run.write(finished.mutations)
     if finished.error is not None:
-        run.remember(finished.error, call.call_id, finished.origin)
+        run.remember(finished.error, call.call_id, finished.origin, run.side_task())
         raise finished.error
     return finished.value
 
@@ -34,8 +33,8 @@ def submit(run: Run, call: Call) -> CheckpointFuture[Any]:
     context = copy_context()
 
     def job() -> None:
-        if run.signal is not None or run.ended:
-            run.abandon(future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had ended"))
+        if run.signal is not None or run.failed:
+            run.abandon(future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had failed"))
             return
         try:
             finished = context.run(carry, run, call, seen_at_once=False)
@@ -116,7 +115,7 @@ def _attempt_bounded(call: Call, scope: CallScope, timeout: float) -> Ended:
         ended = outcome.get(timeout=timeout)
     except Empty:
         scope.closed = True
-        return Ended(None, TimeoutError(f"{call.call_id} took longer than {timeout:g} s"), FailureOrigin.TIMEOUT)
+        return timed_out(call)
     if isinstance(ended, BaseException):
         raise ended
     return ended

@@ -67,6 +67,7 @@ def start(
         run = scope.run
         parent_id = run.execution_id
         if isinstance(scope, CallScope):
+            scope.check_open(f"{definition.name}.run()")
             parent_call_id = scope.call_id
             occurrence = scope.child_occurrence(definition.name, inputs.digest)
             identity = Identity(definition.name, inputs.digest, occurrence)
