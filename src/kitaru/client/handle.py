@@ -159,8 +159,6 @@ class FlowHandle(Generic[R]):
         if active is None or not active.done.is_set() or active.outcome is None:
             return
         outcome = active.outcome
-        if outcome.status is None and outcome.signal is None and outcome.error is not None:
-            raise outcome.error  # not the flow's: what went wrong around it
         if outcome.unwritten is not None:
             assert outcome.unwritten.failure is not None
             raise KitaruExecutionError(
@@ -168,7 +166,7 @@ class FlowHandle(Generic[R]):
                 "its failure is written as soon as the store takes it, and it can be retried then.",
                 exec_id=self.exec_id,
                 status=Status.FAILED,
-                failure_origin=FailureOrigin.STORE,
+                failure_origin=outcome.unwritten.failure.origin,
             ) from outcome.error
 
     def _result(self, row: ExecutionRow) -> R:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
-from kitaru.engine.body import Outcome, execute
+from kitaru.engine.body import Outcome, execute, unwritten
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition, registry
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
@@ -100,12 +100,13 @@ class Runner:
                 self._renewed_at = self._shared.clock.monotonic()
                 self._unsubscribe = self._shared.store.changes(self._on_change)
                 self._heartbeat = Heartbeat(self.beat, self._shared.clock, every=_TICK)
-                at_process_end(self.drain)
+                at_process_end(self.drain, self.end)
         return self.lease.runner_id
 
     def reserve(self) -> bool:
         """Take a place for a top-level flow; False where all are taken."""
         with self._lock:
+            self._patient = True  # who was interrupted has gone on, and this flow is to finish
             if self._counted >= self._max_flows:
                 return False
             self._counted += 1
@@ -166,7 +167,7 @@ class Runner:
                 on_run=active.on_run,
             )
         except BaseException as error:  # noqa: BLE001  # a thread has nobody above it: keep the error for whoever waits
-            active.outcome = Outcome(None, error=error)
+            active.outcome = unwritten(self._shared, error)
         finally:
             self._ended(active)
 
@@ -261,15 +262,18 @@ class Runner:
         self._patient = False
 
     def drain(self) -> None:
-        """Let running flows finish (S1.6), then give the lease back, so that others can go on at once."""
-        while self._active and self._patient:
-            for active in list(self._active.values()):
-                active.done.wait()
-                self._active.pop(active.row.execution_id, None)
-        self.end()
+        """Let running flows finish (S1.6)."""
+        try:
+            while self._active and self._patient:
+                for active in list(self._active.values()):
+                    active.done.wait()
+                    self._active.pop(active.row.execution_id, None)
+        except KeyboardInterrupt:
+            self.interrupted()
+            raise
 
     def end(self) -> None:
-        """Stop being a runner; executions that still run here lose their lease."""
+        """Stop being a runner: others can go on at once with what still runs here."""
         with self._lock:
             heartbeat, self._heartbeat = self._heartbeat, None
         if heartbeat is None:
