@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures.thread  # imported first: see at_process_end
+import contextlib
+import os
 import threading
 from collections.abc import Callable
 
 assert concurrent.futures.thread
 
 
-def at_process_end(drain: Callable[[], None]) -> None:
-    """Have ``drain`` called when the main thread has ended and other threads can still work.
+def at_process_end(drain: Callable[[], None], end: Callable[[], None]) -> None:
+    """Have ``drain`` called when the main thread has ended, and again with ``end`` after all other threads.
 
-    ``atexit`` is too late: by then ``concurrent.futures`` takes no more work, so a flow that uses a
-    thread pool, or ``asyncio.to_thread``, would break at the end of every script. The hook that
-    ``concurrent.futures`` itself uses calls the last one registered first, hence the import above.
+    The first time other threads can still work. ``atexit`` is too late for that: by then
+    ``concurrent.futures`` takes no more work, so a flow that uses a thread pool, or
+    ``asyncio.to_thread``, would break at the end of every script. The hook that ``concurrent.futures``
+    itself uses calls the last one registered first, hence the import above. The second time, by
+    ``atexit``, is for threads of the user that go on after the main thread and start flows of their own.
+
+    A forked child calls neither: the flows are its parent's.
     Rejected: threads that are not daemons, because Ctrl-C could then not end a process that waits for
     its flows (they are durable: whoever stops them here can resume them).
     """
+    process = os.getpid()
+
+    def main_thread_has_ended() -> None:
+        if os.getpid() == process:
+            drain()
+
+    def all_threads_have_ended() -> None:
+        if os.getpid() == process:
+            drain()
+            end()
+
     register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
-    register(drain)
+    with contextlib.suppress(RuntimeError):  # the main thread has ended already
+        register(main_thread_has_ended)
+    atexit.register(all_threads_have_ended)
