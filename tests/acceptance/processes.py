@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,10 +27,10 @@ class Scripts:
 
     def run(self, *command: str, code: int = 0, cwd: Path | None = None) -> list[str]:
         """Run a script to its end; the lines that it printed."""
-        process = self.popen(*command, cwd=cwd)
-        printed, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == code, errors
-        return printed.splitlines()
+        with self.started(*command, cwd=cwd) as child:
+            printed, errors = child.finish()
+        assert child.process.returncode == code, errors
+        return printed
 
     def popen(self, *command: str, cwd: Path | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -94,6 +93,6 @@ class Child:
 
     def kill(self) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
             self.process.kill()
-        self.process.communicate()
+        if self.process.stdout is not None and not self.process.stdout.closed:
+            self.process.communicate()
