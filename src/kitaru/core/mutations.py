@@ -3,7 +3,7 @@
 A commit is one transaction for one execution. With an ``epoch`` it is the owner's: it is refused as a
 whole (``Fenced``) unless the execution is running under that epoch. Without one it may only hold
 mutations that carry a compare-and-set of their own (``ExecutionCreated``, ``Claimed``,
-``StatusChanged``).
+``StatusChanged``, ``WaitAnswered``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.failure import Failure
-from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, DriftRow, Encoded, ExecutionRow, MetadataRow
-from kitaru.core.states import Status
+from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, DriftRow, Encoded, ExecutionRow, MetadataRow, WaitRow
+from kitaru.core.states import Status, WaitStatus
 
 
 class ExecutionCreated(NamedTuple):
@@ -98,6 +98,48 @@ class ArtifactSaved(NamedTuple):
     row: ArtifactRow
 
 
+class WaitOpened(NamedTuple):
+    """Ask. A wait that was answered before and is asked again (S6.4: a retry) is open again."""
+
+    row: WaitRow
+    call: CallRow
+
+
+class WaitAnswered(NamedTuple):
+    """The outcome of a wait: of the wait and its call together; a waiting execution becomes pending.
+
+    Refused (``Conflict``) where the wait is not open any more or its execution has ended (S5.5).
+    ``failure`` is what an aborted wait raises in the body.
+    """
+
+    wait_id: str
+    to: WaitStatus
+    at: Microseconds
+    answer: Encoded | None = None
+    failure: Failure | None = None
+    by: str | None = None
+    via: str | None = None
+
+
+class WaitsClosed(NamedTuple):
+    """Nobody needs these answers any more."""
+
+    wait_ids: tuple[str, ...]
+
+
+class Suspended(NamedTuple):
+    """The owner parks the execution: status waiting, until an answer, a child's end, or ``due_at``.
+
+    Refused (``Conflict``) where what it would wait for has come already: then the owner goes on. So no
+    wake-up falls between the last look and the moment of suspension (S5.2). The runner stays named as
+    the one that should go on with it.
+    """
+
+    wait_ids: tuple[str, ...]
+    child_ids: tuple[str, ...]
+    due_at: Microseconds | None
+
+
 class DriftFound(NamedTuple):
     """Replace the execution's drift report."""
 
@@ -115,6 +157,10 @@ Mutation = (
     | HandledChanged
     | MetadataLogged
     | ArtifactSaved
+    | WaitOpened
+    | WaitAnswered
+    | WaitsClosed
+    | Suspended
     | DriftFound
 )
 

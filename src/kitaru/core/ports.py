@@ -23,6 +23,7 @@ from kitaru.core.rows import (
     MetadataRow,
     RecordedCall,
     RunnerRow,
+    WaitRow,
 )
 from kitaru.core.states import Status
 
@@ -72,6 +73,10 @@ class Executions(Protocol):
         """Pending executions that were recorded for this runner, oldest first."""
         ...
 
+    def due(self, *, runner_id: str, project: str, stack: str, limit: int) -> list[ExecutionRow]:
+        """Waiting executions whose timer is due: this runner's own, and those of the project without a living one."""
+        ...
+
     def delete(self, execution_id: str) -> None:
         """Delete a finished execution and all its rows. Blobs stay until they are cleaned.
 
@@ -110,6 +115,18 @@ class Artifacts(Protocol):
     def list(self, execution_id: str) -> list[ArtifactRow]: ...
 
 
+class Waits(Protocol):
+    """Reads waits."""
+
+    def of(self, execution_id: str) -> list[WaitRow]:
+        """All waits of an execution, oldest first."""
+        ...
+
+    def open(self, *, flow: str | None, since: Microseconds, limit: int) -> list[tuple[str, WaitRow]]:
+        """Open waits that were asked at ``since`` or later, with the ids of their executions, oldest first."""
+        ...
+
+
 class Runners(Protocol):
     """The processes that run executions, and their leases. Times are the database's own (S6.2)."""
 
@@ -142,6 +159,7 @@ class Store(Protocol):
     executions: Executions
     calls: Calls
     artifacts: Artifacts
+    waits: Waits
     runners: Runners
     stacks: Stacks
 

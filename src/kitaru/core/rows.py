@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.failure import Failure
-from kitaru.core.states import CallKind, CallStatus, Status
+from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus
 
 Encoded = str
 """A value as text: JSON with tags, larger parts replaced by references to blobs (``kitaru.values``)."""
@@ -56,7 +56,7 @@ class CallRow(NamedTuple):
     ``position`` is its place in the order in which the body made its calls. ``attempt`` is the number
     of the last attempt that has ended; the failed ones are ``AttemptRow``s. ``handled`` is True for a
     failure that the body has seen, so that it is raised again and not run again (S3.2).
-    ``label`` is the checkpoint's ``type=``. ``cache_key`` is None where no later execution may reuse it.
+    ``label`` is the checkpoint's ``type=``. ``due_at`` is when a timer or the next attempt of a call under way is due. ``cache_key`` is None where no later execution may reuse it.
     """
 
     call_id: str
@@ -79,6 +79,7 @@ class CallRow(NamedTuple):
     source_execution_id: str | None = None
     source_call_id: str | None = None
     child_id: str | None = None
+    due_at: Microseconds | None = None
 
 
 class RecordedCall(NamedTuple):
@@ -95,6 +96,29 @@ class RecordedCall(NamedTuple):
     output: Encoded | None
     failure: Failure | None
     inputs: Encoded
+    due_at: Microseconds | None = None
+
+
+class WaitRow(NamedTuple):
+    """A question that an execution is, or was, parked at (S5).
+
+    ``wait_id`` is the id of its call. ``schema`` is a JSON schema; None for a gate that is continued or
+    aborted. ``by`` and ``via`` tell who answered and through what.
+    """
+
+    wait_id: str
+    name: str
+    status: WaitStatus
+    opened_at: Microseconds
+    question: str | None = None
+    schema: str | None = None
+    metadata: Encoded | None = None
+    expires_at: Microseconds | None = None
+    default: Encoded | None = None
+    answer: Encoded | None = None
+    answered_at: Microseconds | None = None
+    by: str | None = None
+    via: str | None = None
 
 
 class CachedOutput(NamedTuple):

@@ -72,8 +72,20 @@ class CallStatus(StrEnum):
 
 
 class CallKind(StrEnum):
-    """What was called: a checkpoint, a child flow, or a recorded value such as ``kitaru.now()``."""
+    """What was called: a checkpoint, a child flow, a recorded value such as ``kitaru.now()``, a wait or a timer."""
 
     CHECKPOINT = "checkpoint"
     FLOW = "flow"
     VALUE = "value"
+    WAIT = "wait"
+    SLEEP = "sleep"
+
+
+class WaitStatus(StrEnum):
+    """The status of a wait (S5). Only an open one can be answered; the first answer counts."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    ABORTED = "aborted"
+    EXPIRED = "expired"
+    CLOSED = "closed"  # nobody needs the answer any more: the execution has ended, or another wait was answered

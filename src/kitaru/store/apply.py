@@ -29,12 +29,16 @@ from kitaru.core.mutations import (
     MetadataLogged,
     Refusal,
     StatusChanged,
+    Suspended,
+    WaitAnswered,
+    WaitOpened,
+    WaitsClosed,
 )
-from kitaru.core.states import Status, may_follow
+from kitaru.core.states import CallStatus, Status, WaitStatus, may_follow
 from kitaru.store import rows, statements
 from kitaru.store.faults import UNWRITABLE
 
-_OWN_COMPARISON = frozenset({ExecutionCreated, Claimed, StatusChanged})
+_OWN_COMPARISON = frozenset({ExecutionCreated, Claimed, StatusChanged, WaitAnswered})
 """Mutations that a commit without an epoch may hold."""
 
 
@@ -100,6 +104,10 @@ class Transaction:
     def set_state(self, execution_id: str, state: State) -> None:
         """Remember what this transaction has made of an execution."""
         self._states[execution_id] = state
+
+    def forget_states(self) -> None:
+        """Read states anew: a statement has changed some without saying which."""
+        self._states.clear()
 
     def add(self, statement: str, values: rows.Values) -> None:
         """Gather a row for a positional statement."""
@@ -199,6 +207,84 @@ def _move(
     )
     if state is not None:
         transaction.set_state(execution_id, State(mutation.to, state.epoch, owner))
+    if mutation.to.finished:
+        transaction.connection.execute(statements.CLOSE_WAITS, {"execution_id": execution_id})
+        if transaction.connection.execute(statements.WAKE_PARENT, {"execution_id": execution_id}).rowcount:
+            transaction.forget_states()
+
+
+def _suspend(transaction: Transaction, execution_id: str, mutation: Suspended) -> None:
+    state = transaction.state(execution_id)
+    if state is None or not may_follow(state.status, Status.WAITING):
+        raise Conflict(state.status if state else None)
+    transaction.flush()  # the wait itself may be in this very commit
+    if _has_come(transaction, execution_id, mutation):
+        raise Conflict(state.status)
+    parameters = {"execution_id": execution_id, "due_at": mutation.due_at}
+    transaction.connection.execute(statements.SUSPEND_EXECUTION, parameters)
+    transaction.set_state(execution_id, State(Status.WAITING, state.epoch, state.runner_id))
+
+
+def _has_come(transaction: Transaction, execution_id: str, mutation: Suspended) -> bool:
+    connection = transaction.connection
+    for wait_id in mutation.wait_ids:
+        parameters = {"execution_id": execution_id, "wait_id": wait_id}
+        if connection.execute(statements.IS_OPEN, parameters).fetchone() is None:
+            return True
+    for child_id in mutation.child_ids:
+        child = transaction.state(child_id)
+        if child is None or child.status is not Status.WAITING:
+            return True
+    due = {"execution_id": execution_id, "due_at": mutation.due_at}
+    return mutation.due_at is not None and connection.execute(statements.IS_DUE, due).fetchone() is not None
+
+
+def _open_wait(transaction: Transaction, execution_id: str, mutation: WaitOpened) -> None:
+    transaction.add(_OPEN_WAIT, rows.wait_values(execution_id, mutation.row))
+    transaction.add(_START_CALL, rows.call_values(execution_id, mutation.call))
+
+
+def _answer_wait(transaction: Transaction, execution_id: str, mutation: WaitAnswered) -> None:
+    state = transaction.state(execution_id)
+    if state is None or state.status.finished:
+        raise Conflict(state.status if state else None)
+    transaction.flush()
+    _close_wait(transaction, execution_id, mutation, state)
+    if state.status is Status.WAITING:
+        transaction.connection.execute(statements.WAKE_EXECUTION, {"execution_id": execution_id})
+        transaction.set_state(execution_id, State(Status.PENDING, state.epoch, state.runner_id))
+
+
+def _close_wait(transaction: Transaction, execution_id: str, mutation: WaitAnswered, state: State) -> None:
+    type_, message, origin, detail = rows.failure_values(mutation.failure)
+    failed = mutation.failure is not None
+    parameters = {
+        "execution_id": execution_id,
+        "wait_id": mutation.wait_id,
+        "status": str(mutation.to),
+        "answer": mutation.answer,
+        "at": mutation.at,
+        "answered_by": mutation.by,
+        "answered_via": mutation.via,
+    }
+    if transaction.connection.execute(statements.CLOSE_WAIT, parameters).rowcount != 1:
+        raise Conflict(state.status)
+    of_call = {
+        "status": str(CallStatus.FAILED if failed else CallStatus.COMPLETED),
+        "handled": int(failed),
+        "failure_type": type_,
+        "failure_message": message,
+        "failure_origin": origin,
+        "failure_detail": detail,
+    }
+    transaction.connection.execute(statements.CLOSE_WAIT_CALL, {**parameters, **of_call})
+
+
+def _close_waits(transaction: Transaction, execution_id: str, mutation: WaitsClosed) -> None:
+    nobody = {"at": None, "answer": None, "answered_by": None, "answered_via": None}
+    for wait_id in mutation.wait_ids:
+        parameters = {**nobody, "execution_id": execution_id, "wait_id": wait_id, "status": str(WaitStatus.CLOSED)}
+        transaction.connection.execute(statements.CLOSE_WAIT, parameters)
 
 
 def _start_flow_attempt(transaction: Transaction, execution_id: str, mutation: FlowAttemptStarted) -> None:
@@ -246,6 +332,7 @@ _CREATE_EXECUTION = statements.positional(statements.CREATE_EXECUTION)
 _TAG_EXECUTION = statements.positional(statements.TAG_EXECUTION)
 _RECORD_CALL = statements.positional(statements.RECORD_CALL)
 _START_CALL = statements.positional(statements.START_CALL)
+_OPEN_WAIT = statements.positional(statements.OPEN_WAIT)
 _RECORD_ATTEMPT = statements.positional(statements.RECORD_ATTEMPT)
 _LOG_METADATA = statements.positional(statements.LOG_METADATA)
 _SAVE_ARTIFACT = statements.positional(statements.SAVE_ARTIFACT)
@@ -263,5 +350,9 @@ _APPLY: Mapping[type[Any], Callable[[Transaction, str, Any], None]] = {
     HandledChanged: _set_handled,
     MetadataLogged: _log_metadata,
     ArtifactSaved: _save_artifact,
+    WaitOpened: _open_wait,
+    WaitAnswered: _answer_wait,
+    WaitsClosed: _close_waits,
+    Suspended: _suspend,
     DriftFound: _report_drift,
 }

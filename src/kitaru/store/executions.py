@@ -68,6 +68,11 @@ class SqlExecutions:
         parameters = {"runner_id": runner_id, "limit": limit}
         return self._rows(self._database.read(statements.PENDING_FOR_RUNNER, parameters))
 
+    def due(self, *, runner_id: str, project: str, stack: str, limit: int) -> _Rows:
+        self._runners.bury()
+        parameters = {"runner_id": runner_id, "project": project, "stack": stack, "limit": limit}
+        return self._rows(self._database.read(statements.DUE, parameters))
+
     def delete(self, execution_id: str) -> None:
         with self._database.write() as connection:
             found = connection.execute(statements.GET_STATUS, {"execution_id": execution_id}).fetchone()

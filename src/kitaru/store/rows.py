@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kitaru.core.failure import Failure
-from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, ExecutionRow, MetadataRow, RecordedCall
-from kitaru.core.states import CallKind, CallStatus, Status
+from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, ExecutionRow, MetadataRow, RecordedCall, WaitRow
+from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus
 from kitaru.errors import FailureOrigin
 
 Values = tuple[Any, ...]
@@ -23,6 +23,7 @@ Values = tuple[Any, ...]
 _STATUS: Mapping[str, Status] = {str(member): member for member in Status}
 _CALL_STATUS: Mapping[str, CallStatus] = {str(member): member for member in CallStatus}
 _CALL_KIND: Mapping[str, CallKind] = {str(member): member for member in CallKind}
+_WAIT_STATUS: Mapping[str, WaitStatus] = {str(member): member for member in WaitStatus}
 _ORIGIN: Mapping[str, FailureOrigin] = {str(member): member for member in FailureOrigin}
 
 _NO_FAILURE: tuple[str | None, ...] = (None, None, None, None)
@@ -88,11 +89,12 @@ def call_values(execution_id: str, row: CallRow) -> Values:
     (
         call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt, started_at, ended_at,
         output, failure, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id,
+        due_at,
     ) = row  # fmt: skip
     return (
         execution_id, call_id, name, str(kind), position, input_digest, occurrence, inputs, str(status), attempt,
         started_at, ended_at, output, *failure_values(failure), 1 if handled else 0, label, code_digest, cache_key,
-        source_execution_id, source_call_id, child_id,
+        source_execution_id, source_call_id, child_id, due_at,
     )  # fmt: skip
 
 
@@ -101,12 +103,12 @@ def read_call(values: Values) -> CallRow:
     (
         call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt, started_at, ended_at,
         output, type_, message, origin, detail, handled, label, code_digest, cache_key, source_execution_id,
-        source_call_id, child_id,
+        source_call_id, child_id, due_at,
     ) = values  # fmt: skip
     return CallRow(
         call_id, name, _CALL_KIND[kind], position, input_digest, occurrence, inputs, _CALL_STATUS[status], attempt,
         started_at, ended_at, output, read_failure(type_, message, origin, detail), bool(handled), label,
-        code_digest, cache_key, source_execution_id, source_call_id, child_id,
+        code_digest, cache_key, source_execution_id, source_call_id, child_id, due_at,
     )  # fmt: skip
 
 
@@ -117,10 +119,11 @@ def read_memo(rows: list[Values]) -> list[RecordedCall]:
         make((
             call_id, name, _CALL_KIND[kind], input_digest, occurrence, _CALL_STATUS[status], attempt, handled == 1,
             output, None if type_ is None else read_failure(type_, message, origin, detail), inputs,
+            due_at,
         ))
         for (
             call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs,
-            type_, message, origin, detail,
+            type_, message, origin, detail, due_at,
         ) in rows
     ]  # fmt: skip
 
@@ -137,6 +140,20 @@ def read_attempt(values: Values) -> AttemptRow:
     """The attempt in a row of the database."""
     call_id, number, status, started_at, ended_at, *failure = values
     return AttemptRow(call_id, number, _CALL_STATUS[status], started_at, ended_at, read_failure(*failure))
+
+
+def wait_values(execution_id: str, row: WaitRow) -> Values:
+    """The parameters of ``OPEN_WAIT``."""
+    return (
+        execution_id, row.wait_id, row.name, str(row.status), row.opened_at, row.question, row.schema, row.metadata,
+        row.expires_at, row.default,
+    )  # fmt: skip
+
+
+def read_wait(values: Values) -> WaitRow:
+    """The wait in a row of the database."""
+    wait_id, name, status, *rest = values
+    return WaitRow(wait_id, name, _WAIT_STATUS[status], *rest)
 
 
 def metadata_values(execution_id: str, row: MetadataRow) -> Values:

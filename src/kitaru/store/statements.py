@@ -58,7 +58,7 @@ EXECUTION_STATE = "SELECT status, epoch, runner_id FROM executions WHERE executi
 CLAIM_EXECUTION = """
 UPDATE executions SET
     status = 'running', epoch = epoch + 1, runner_id = :runner_id, attempt = :attempt,
-    started_at = COALESCE(started_at, kitaru_now()), ended_at = NULL, result = NULL,
+    started_at = COALESCE(started_at, kitaru_now()), due_at = NULL, ended_at = NULL, result = NULL,
     failure_type = NULL, failure_message = NULL, failure_origin = NULL, failure_detail = NULL
 WHERE execution_id = :execution_id
 """
@@ -66,10 +66,27 @@ WHERE execution_id = :execution_id
 # Another status, with all that belongs to it. The caller has compared the one before in this transaction.
 MOVE_EXECUTION = """
 UPDATE executions SET
-    status = :status, runner_id = :runner_id, ended_at = :ended_at, result = :result,
+    status = :status, runner_id = :runner_id, due_at = NULL, ended_at = :ended_at, result = :result,
     failure_type = :failure_type, failure_message = :failure_message,
     failure_origin = :failure_origin, failure_detail = :failure_detail
 WHERE execution_id = :execution_id
+"""
+
+# The owner parks it. Its runner stays named: the one that goes on with it while it lives.
+SUSPEND_EXECUTION = "UPDATE executions SET status = 'waiting', due_at = :due_at WHERE execution_id = :execution_id"
+
+# True where a timer is due by now.
+IS_DUE = "SELECT 1 FROM executions WHERE execution_id = :execution_id AND :due_at <= kitaru_now()"
+
+# What an execution waits for has come: whoever is to run it goes on.
+WAKE_EXECUTION = """
+UPDATE executions SET status = 'pending', due_at = NULL WHERE execution_id = :execution_id AND status = 'waiting'
+"""
+
+# The end of a child may be what its parent waits for.
+WAKE_PARENT = """
+UPDATE executions SET status = 'pending', due_at = NULL
+WHERE status = 'waiting' AND execution_id = (SELECT parent_id FROM executions WHERE execution_id = :execution_id)
 """
 
 # All descendants of an execution, with their statuses.
@@ -164,6 +181,16 @@ ORDER BY created_at, execution_id LIMIT :limit
 # The same for one execution.
 IS_ORPHAN = f"SELECT 1 FROM executions WHERE execution_id = :execution_id AND {_ORPHAN}"
 
+# Waiting executions whose timer is due: of this runner, or of none that lives. Dead runners are removed from
+# the table before this is asked.
+DUE = f"""{_EXECUTION}
+WHERE status = 'waiting' AND due_at <= kitaru_now() AND project = :project AND stack = :stack
+AND (runner_id = :runner_id OR NOT EXISTS (
+    SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now()
+))
+ORDER BY due_at LIMIT :limit
+"""
+
 # What was recorded for a runner to begin with, oldest first.
 PENDING_FOR_RUNNER = f"""{_EXECUTION}
 WHERE runner_id = :runner_id AND status = 'pending' ORDER BY created_at, execution_id LIMIT :limit
@@ -183,11 +210,12 @@ DELETE_EXECUTION = tuple(
 _INSERT_CALL = f"""
 INSERT INTO calls (
     execution_id, call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt, started_at,
-    ended_at, output, {_FAILURE}, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id
+    ended_at, output, {_FAILURE}, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id,
+    due_at
 ) VALUES (
     :execution_id, :call_id, :name, :kind, :position, :input_digest, :occurrence, :inputs, :status, :attempt,
     :started_at, :ended_at, :output, {_FAILURE_VALUES}, :handled, :label, :code_digest, :cache_key,
-    :source_execution_id, :source_call_id, :child_id
+    :source_execution_id, :source_call_id, :child_id, :due_at
 )
 """
 
@@ -201,7 +229,7 @@ ON CONFLICT (execution_id, call_id) DO UPDATE SET
     failure_detail = excluded.failure_detail, handled = excluded.handled, label = excluded.label,
     code_digest = excluded.code_digest, cache_key = excluded.cache_key,
     source_execution_id = excluded.source_execution_id, source_call_id = excluded.source_call_id,
-    child_id = excluded.child_id
+    child_id = excluded.child_id, due_at = excluded.due_at
 """
 
 # The outcome of a call. A success that is recorded already stays: then no row is changed.
@@ -222,7 +250,8 @@ UPDATE calls SET handled = :handled WHERE execution_id = :execution_id AND call_
 # The memo: every call, those under way included, so that ids and attempt numbers go on from there. As the
 # body made them: sorting ten thousand takes 1.5 ms.
 MEMO = f"""
-SELECT call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, {_FAILURE}
+SELECT call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, {_FAILURE},
+    due_at
 FROM calls WHERE execution_id = :execution_id ORDER BY position, call_id
 """
 
@@ -236,7 +265,8 @@ ORDER BY ended_at DESC LIMIT 1
 # All calls, as the body made them.
 CALLS = f"""
 SELECT call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt, started_at, ended_at,
-    output, {_FAILURE}, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id
+    output, {_FAILURE}, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id,
+    due_at
 FROM calls WHERE execution_id = :execution_id ORDER BY position, call_id
 """
 
@@ -301,6 +331,59 @@ SELECT name, call_id, value, created_at FROM artifacts WHERE execution_id = :exe
 # The artifacts of an execution.
 ARTIFACTS = """
 SELECT name, call_id, value, created_at FROM artifacts WHERE execution_id = :execution_id ORDER BY name
+"""
+
+# ── waits ────────────────────────────────────────────────────────────────────────────────────────
+
+# A question, asked anew where it was asked before.
+OPEN_WAIT = """
+INSERT INTO waits (
+    execution_id, wait_id, name, status, opened_at, question, answer_schema, metadata, expires_at, default_answer
+) VALUES (
+    :execution_id, :wait_id, :name, :status, :opened_at, :question, :answer_schema, :metadata, :expires_at,
+    :default_answer
+) ON CONFLICT (execution_id, wait_id) DO UPDATE SET
+    status = excluded.status, opened_at = excluded.opened_at, expires_at = excluded.expires_at, answer = NULL,
+    answered_at = NULL, answered_by = NULL, answered_via = NULL
+"""
+
+# The outcome of an open wait: the first one counts.
+CLOSE_WAIT = """
+UPDATE waits SET
+    status = :status, answer = :answer, answered_at = :at, answered_by = :answered_by, answered_via = :answered_via
+WHERE execution_id = :execution_id AND wait_id = :wait_id AND status = 'open'
+"""
+
+# The same in the wait's call.
+CLOSE_WAIT_CALL = """
+UPDATE calls SET
+    status = :status, output = :answer, ended_at = :at, handled = :handled, failure_type = :failure_type,
+    failure_message = :failure_message, failure_origin = :failure_origin, failure_detail = :failure_detail
+WHERE execution_id = :execution_id AND call_id = :wait_id
+"""
+
+# Waits that are open when their execution ends stay unanswered.
+CLOSE_WAITS = "UPDATE waits SET status = 'closed' WHERE execution_id = :execution_id AND status = 'open'"
+
+# Whether a wait is open.
+IS_OPEN = "SELECT 1 FROM waits WHERE execution_id = :execution_id AND wait_id = :wait_id AND status = 'open'"
+
+_WAIT = """wait_id, name, waits.status, opened_at, question, answer_schema, waits.metadata, expires_at,
+    default_answer, answer, answered_at, answered_by, answered_via"""
+
+# The waits of an execution.
+WAITS = f"SELECT {_WAIT} FROM waits WHERE execution_id = :execution_id ORDER BY opened_at, wait_id"
+
+# Open waits of all executions.
+OPEN_WAITS = f"""
+SELECT waits.execution_id, {_WAIT} FROM waits
+WHERE waits.status = 'open' AND opened_at >= :since ORDER BY opened_at LIMIT :limit
+"""
+
+# The same for one flow.
+OPEN_WAITS_OF_FLOW = f"""
+SELECT waits.execution_id, {_WAIT} FROM waits JOIN executions ON executions.execution_id = waits.execution_id
+WHERE waits.status = 'open' AND opened_at >= :since AND executions.flow = :flow ORDER BY opened_at LIMIT :limit
 """
 
 # ── runners ──────────────────────────────────────────────────────────────────────────────────────

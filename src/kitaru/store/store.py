@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kitaru.core.mutations import CallRecorded, CallStarted, Commit, Refusal
-from kitaru.core.ports import Artifacts, Calls, Executions, Runners, Stacks
+from kitaru.core.ports import Artifacts, Calls, Executions, Runners, Stacks, Waits
 from kitaru.store.apply import Transaction
 from kitaru.store.artifacts import SqlArtifacts
 from kitaru.store.calls import SqlCalls
@@ -17,6 +17,7 @@ from kitaru.store.liveness import RunnerLocks
 from kitaru.store.runners import SqlRunners
 from kitaru.store.sqlite import Database
 from kitaru.store.stacks import SqlStacks
+from kitaru.store.waits import SqlWaits
 
 
 class SqlStore:
@@ -33,6 +34,7 @@ class SqlStore:
         self.artifacts: Artifacts = SqlArtifacts(database)
         self.runners: Runners = self._runners
         self.stacks: Stacks = SqlStacks(database)
+        self.waits: Waits = SqlWaits(database)
 
     def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:
         """See ``Store.commit``. A commit that holds a value no row can hold is answered by a ``Refusal``."""

@@ -32,7 +32,7 @@ CREATE TABLE executions (
     created_at          BIGINT NOT NULL,
     started_at          BIGINT,
     ended_at            BIGINT,
-    due_at              BIGINT,             -- not to be run before: durable timers and delayed starts
+    due_at              BIGINT,             -- waiting: when it goes on without an answer
     priority            INTEGER NOT NULL DEFAULT 0,
     deployment_version  INTEGER,            -- with flow: the version it stays on for its whole life (S8.4)
     input_digest        TEXT NOT NULL,
@@ -55,6 +55,8 @@ CREATE INDEX executions_by_status ON executions (status, created_at, execution_i
 CREATE INDEX executions_by_stack ON executions (stack, created_at, execution_id);
 CREATE INDEX executions_by_parent ON executions (parent_id, created_at, execution_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX executions_by_original ON executions (original_id, created_at, execution_id) WHERE original_id IS NOT NULL;
+-- Small: only what is parked at a timer.
+CREATE INDEX executions_due ON executions (due_at) WHERE status = 'waiting' AND due_at IS NOT NULL;
 -- What a runner has to begin with. Small: executions are pending for a moment.
 CREATE INDEX executions_pending ON executions (runner_id, created_at, execution_id) WHERE status = 'pending';
 
@@ -88,6 +90,7 @@ CREATE TABLE calls (
     source_execution_id  TEXT,               -- reused from there
     source_call_id       TEXT,
     child_id             TEXT,               -- a child flow: its execution
+    due_at               BIGINT,             -- under way: when its timer or its next attempt is due
     failure_type         TEXT,
     failure_message      TEXT,
     failure_origin       TEXT,
@@ -117,10 +120,9 @@ CREATE TABLE attempts (
 -- Questions that an execution is, or was, parked at (S5).
 CREATE TABLE waits (
     execution_id   TEXT NOT NULL,
-    wait_id        TEXT NOT NULL,       -- the name that people type, unique in the execution
-    position       INTEGER NOT NULL,
-    input_digest   TEXT NOT NULL,       -- with wait_id its identity, as for a call
-    status         TEXT NOT NULL,       -- open, answered, aborted, expired
+    wait_id        TEXT NOT NULL,       -- the id of its call
+    name           TEXT NOT NULL,
+    status         TEXT NOT NULL,       -- open, answered, aborted, expired, closed
     opened_at      BIGINT NOT NULL,
     expires_at     BIGINT,              -- then default_answer is taken
     answered_at    BIGINT,
@@ -134,7 +136,6 @@ CREATE TABLE waits (
     PRIMARY KEY (execution_id, wait_id)
 );
 CREATE INDEX waits_open ON waits (opened_at) WHERE status = 'open';
-CREATE INDEX waits_expiring ON waits (expires_at) WHERE status = 'open' AND expires_at IS NOT NULL;
 
 -- Values saved by name (kitaru.save). call_id '' where the flow's body saved it.
 CREATE TABLE artifacts (
