@@ -79,15 +79,14 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome |
     except BaseException as raised:  # noqa: BLE001  # user code; SystemExit and the like end the execution too
         value, error = None, raised
         run.failed = True
-        run.stopping.set()  # no pause between attempts is waited out
+        run.drop_pauses()
     finally:
         current.reset(token)
         run.ended = True
     run.wait_until_closed()
     try:
         crash_point("body_end")
-        if run.signal is not None:
-            raise run.signal
+        run.check_owned()
         if error is None:
             try:
                 _complete(run, value)

@@ -27,12 +27,14 @@ class Call:
         "call_id",
         "code_digest",
         "definition",
+        "due_at",
         "ended_attempts",
         "identity",
         "inputs",
         "kwargs",
         "position",
         "started_at",
+        "tries",
     )
 
     def __init__(
@@ -59,6 +61,8 @@ class Call:
         self.ended_attempts = ended_attempts
         self.code_digest = code_digest
         self.cache_key = cache_key
+        self.tries = 0
+        self.due_at: Microseconds | None = None
         self.started_at: Microseconds = 0
 
     def row(
@@ -95,6 +99,7 @@ class Call:
             source[0],
             source[1],
             None,
+            self.due_at if status is CallStatus.RUNNING else None,
         )
 
 

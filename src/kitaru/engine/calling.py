@@ -72,6 +72,10 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         code_digest=code,
         cache_key=key,
     )
+    if recorded is not None and recorded.status is CallStatus.RUNNING:
+        # It was interrupted between two attempts: the policy goes on where it was.
+        call.tries = recorded.attempt
+        call.due_at = recorded.due_at
     if recorded is None and run.resumed:
         run.misses.append(call)
         if definition.on_drift == "fail":

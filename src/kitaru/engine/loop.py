@@ -7,12 +7,14 @@ import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from kitaru.core.clock import Microseconds
 from kitaru.core.mutations import CallRecorded, HandledChanged, Mutation
 from kitaru.core.states import CallStatus
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.committer import Verdict
 from kitaru.engine.context import current
 from kitaru.engine.futures import CheckpointFuture
+from kitaru.engine.parking import PARK_SECONDS, Outcome, Parked
 from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
 
@@ -20,6 +22,7 @@ from kitaru.engine.run import Run
 async def call_on_loop(run: Run, call: Call) -> Any:
     """Run an async call in the awaiting task; its value or error comes once it is on disk."""
     finished: Finished | None = None
+    run.parking.busy(1)
     try:
         finished = await _carry(run, call, seen_at_once=True)
         await _write(run, finished.mutations)
@@ -32,6 +35,7 @@ async def call_on_loop(run: Run, call: Call) -> Any:
             run.riding.append(HandledChanged((call.call_id,), False))
         raise
     finally:
+        run.parking.busy(-1)
         run.under_way.pop(call.call_id, None)
     if finished.error is not None:
         run.remember(finished.error, call.call_id, finished.origin, run.side_task())
@@ -100,7 +104,41 @@ async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
         elif isinstance(effect, Write):
             answer = await _write(run, effect.mutations)
         else:
-            answer = await run.clock.sleep(effect.seconds)
+            answer = await _pause(run, effect.until)
+
+
+async def _pause(run: Run, until: Microseconds) -> None:
+    left = (until - run.clock.now()) / 1_000_000
+    if left >= PARK_SECONDS:
+        run.parking.busy(-1)
+        try:
+            await park(run, Parked(due_at=until))
+        finally:
+            run.parking.busy(1)
+    elif left > 0:
+        await run.clock.sleep(left)
+
+
+async def park(run: Run, parked: Parked) -> Outcome:
+    """Park a coroutine until the outcome is there."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
+            loop.call_soon_threadsafe(there.set)
+
+    parked.wake = wake
+    run.parking.add(parked)
+    try:
+        await there.wait()
+    except asyncio.CancelledError:
+        run.parking.remove(parked)
+        if run.signal is not None and asyncio.current_task() is run.body_task:
+            raise run.signal from None
+        raise
+    assert parked.outcome is not None
+    return parked.outcome
 
 
 async def _write(run: Run, mutations: Sequence[Mutation]) -> None:

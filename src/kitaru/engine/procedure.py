@@ -67,7 +67,7 @@ class Write(NamedTuple):
 class Pause(NamedTuple):
     """Wait before the next attempt."""
 
-    seconds: float
+    until: Microseconds
 
 
 class Finished(NamedTuple):
@@ -102,9 +102,10 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
     if definition.on_drift == "fail":
         # On disk before its effect can be: an absent record then means that the call was never made.
         yield Write((CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)),))
-    tries = 0
+    if call.due_at is not None:
+        yield Pause(call.due_at)
     while True:
-        tries += 1
+        call.tries += 1
         number = call.ended_attempts + 1
         scope = CallScope(run, call, number)
         call.started_at = run.clock.now()
@@ -128,15 +129,16 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
             crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
             return Finished(call, (CallRecorded(row), *extra), ended.value, None)
-        if run.failed or not definition.retry.wants(error, tries):
+        if run.failed or not definition.retry.wants(error, call.tries):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
         call.ended_attempts = number
+        pause = definition.retry.pause(call.tries, run.ids.random())
+        call.due_at = ended_at + round(pause * 1_000_000) if pause > 0 else None
         started = CallStarted(call.row(CallStatus.RUNNING, number))
         yield Write((started, _attempt_failed(run, call, number, ended, ended_at), *extra))
         crash_point("before_retry")
-        pause = definition.retry.pause(tries, run.ids.random())
-        if pause > 0:
-            yield Pause(pause)
+        if call.due_at is not None:
+            yield Pause(call.due_at)
             if run.failed:  # the body has ended meanwhile: nothing begins any more (S2.5)
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
 

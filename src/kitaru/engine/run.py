@@ -29,6 +29,7 @@ from kitaru.engine.definitions import CheckpointDefinition
 from kitaru.engine.futures import CheckpointFuture
 from kitaru.engine.identity import Numbering
 from kitaru.engine.memo import Memo
+from kitaru.engine.parking import Parking
 from kitaru.engine.pool import Pool
 from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal, StoreLost
 from kitaru.errors import FailureOrigin, KitaruContextError, KitaruStoreError, KitaruUsageError
@@ -110,10 +111,12 @@ class Run:
         self.riding: deque[Mutation] = deque()
         self.under_way: dict[str, Call] = {}
         self._flushed: set[str] = set()
-        self._settled = threading.Condition(self.settling)
+        self.settled = threading.Condition(self.settling)
         self._order = threading.Lock()
         self._waiting = 0
         self._open = 0
+        # An async body is no worker of its own: all that it does, it does in calls.
+        self.parking = Parking(self, busy=0 if is_async else 1)
         self._thread = 0
         self._lease_holds = lease_holds
         self._references: dict[str, str] = {}
@@ -143,12 +146,21 @@ class Run:
 
     def check_signal(self) -> None:
         """Raise the signal, if the body has to unwind; a lease that has run out is one (S6.2)."""
+        if self.signal is None and self.parking.engaged and not self.parking.reclaim():
+            self.stop(LeaseLost(f"execution {self.execution_id} has been taken over"))
         if self.signal is None:
             if self._lease_holds():
                 return
             self.stop(LeaseLost("the lease of this process has run out"))
         assert self.signal is not None
         raise self.signal
+
+    def check_owned(self) -> None:
+        """Raise the signal, if the end of the body cannot be recorded by this run."""
+        if self.signal is None and self.parking.engaged and not self.parking.reclaim():
+            self.stop(LeaseLost(f"execution {self.execution_id} has been taken over"))
+        if self.signal is not None:
+            raise self.signal
 
     def check_name(self, name: str, reference: str) -> None:
         """Refuse a second function under one name: its records would be taken for the first one's."""
@@ -205,13 +217,24 @@ class Run:
     def stop(self, signal: Signal) -> None:
         """Have the body unwind. The first signal counts."""
         with self.settling:
-            if self.signal is None:
-                self.signal = signal
-            self.stopping.set()
-            self._settled.notify_all()
-            listeners, self._on_signal = self._on_signal, []
+            listeners = self.set_signal(signal)
         for listener in listeners:
             listener()
+
+    def set_signal(self, signal: Signal) -> list[Callable[[], None]]:
+        """As ``stop``, for a caller that holds ``settling``; it calls the listeners once it has let go."""
+        if self.signal is None:
+            self.signal = signal
+        self.stopping.set()
+        self.settled.notify_all()
+        listeners, self._on_signal = self._on_signal, []
+        return listeners
+
+    def drop_pauses(self) -> None:
+        """The body has failed: no pause between attempts is waited out."""
+        self.stopping.set()
+        with self.settling:
+            self.settled.notify_all()
 
     def on_signal(self, listener: Callable[[], None]) -> None:
         """Call ``listener``, on any thread, once the body has to unwind."""
@@ -280,6 +303,7 @@ class Run:
         """A submitted call begins its way."""
         with self.settling:
             self._open += 1
+            self.parking.count(1)
 
     def finish(self, future: CheckpointFuture[Any], finished: Finished) -> None:
         """Queue the outcome of a submitted call; the future gets it once it is on disk."""
@@ -314,11 +338,13 @@ class Run:
     def _closed(self, count: int) -> None:
         with self.settling:
             self._open -= count
+            self.parking.count(-count)
+        self.parking.hint_if_parked()
 
     def _wake(self) -> None:
         with self.settling:
             if self._waiting:
-                self._settled.notify_all()
+                self.settled.notify_all()
 
     def wait_for(self, future: CheckpointFuture[Any], timeout: float | None) -> bool:
         """Block until a future has its outcome; False where the time has passed. Raises the signal."""
@@ -326,10 +352,10 @@ class Run:
 
     def wait_until_closed(self) -> None:
         """Block until every submitted call has its outcome, signal or not."""
-        with self.settling:
+        with self.settling, self.parking.at_rest(locked=True):
             self._waiting += 1
             while self._open > 0:
-                self._settled.wait()
+                self.settled.wait()
             self._waiting -= 1
 
     def _wait_until(self, reached: Callable[[], bool], timeout: float | None) -> bool:
@@ -337,6 +363,9 @@ class Run:
         body = self.on_its_thread()
         with self.settling:
             self._waiting += 1
+            if body:
+                self.parking.count(-1)
+                self.parking.hint_if_parked()
             try:
                 while not reached():
                     if body and self.signal is not None:
@@ -344,9 +373,11 @@ class Run:
                     left = None if deadline is None else deadline - self.clock.monotonic()
                     if left is not None and left <= 0:
                         return False
-                    self._settled.wait(left)
+                    self.settled.wait(left)
             finally:
                 self._waiting -= 1
+                if body:
+                    self.parking.count(1)
         return True
 
     async def wait_on_loop(self, future: CheckpointFuture[Any]) -> None:

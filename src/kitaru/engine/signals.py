@@ -21,6 +21,10 @@ class LeaseLost(Signal):
     """Another runner owns the execution, or may own it by now (S6.2). Nothing more can be recorded here."""
 
 
+class Unwound(Signal):
+    """The execution waits, and its body is released: it runs again, reusing its records, once it is woken (S5.3)."""
+
+
 class StoreLost(Signal):
     """The store refused to write, so what happens from here on could not be recorded."""
 

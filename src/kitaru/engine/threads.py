@@ -7,9 +7,11 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from kitaru.core.clock import Microseconds
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.context import current
 from kitaru.engine.futures import CheckpointFuture
+from kitaru.engine.parking import PARK_SECONDS, Parked
 from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
 
@@ -64,9 +66,16 @@ def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
         elif isinstance(effect, Write):
             answer = run.write(effect.mutations)
         else:
-            answer = run.clock.wait(run.stopping, effect.seconds)
-            if answer and run.signal is not None:
-                raise run.signal
+            answer = _pause(run, effect.until)
+
+
+def _pause(run: Run, until: Microseconds) -> None:
+    """Wait for the next attempt; a long delay does not hold the process (S2.4)."""
+    left = (until - run.clock.now()) / 1_000_000
+    if left >= PARK_SECONDS:
+        run.parking.wait(Parked(due_at=until))
+    elif left > 0 and run.clock.wait(run.stopping, left) and run.signal is not None:
+        raise run.signal
 
 
 def _attempt(call: Call, scope: CallScope) -> Ended:

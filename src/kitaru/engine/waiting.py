@@ -1,0 +1,195 @@
+"""Questions to people, and timers, as calls of an execution (S5).
+
+A wait is identified as every call is: by its name and what it asks, question, schema and metadata. So
+an answer is never taken for another question, whatever loops or branches the waits are made in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kitaru.core.clock import Microseconds
+from kitaru.core.mutations import CallRecorded, CallStarted, Commit, Conflict, Mutation, WaitAnswered, WaitOpened, WaitsClosed
+from kitaru.core.rows import CallRow, Encoded, RecordedCall, WaitRow
+from kitaru.core.states import CallKind, CallStatus, WaitStatus
+from kitaru.engine.calling import Known
+from kitaru.engine.failures import error_of
+from kitaru.engine.identity import Identity
+from kitaru.engine.memo import Decision, decide
+from kitaru.engine.parking import DUE, Outcome, Parked
+from kitaru.engine.run import Run
+from kitaru.errors import FailureOrigin, KitaruWaitAbortedError
+
+WAIT = "kitaru.wait"
+SLEEP = "kitaru.sleep"
+WAIT_ANY = "kitaru.wait_any"
+
+
+class Question(NamedTuple):
+    """What is asked. ``default`` is encoded; it is the answer where ``expires_in`` seconds pass without one."""
+
+    name: str
+    question: str | None = None
+    schema: str | None = None
+    metadata: dict[str, Any] | None = None
+    grace: float | None = None
+    expires_in: float | None = None
+    default: Encoded | None = None
+
+
+class Asked(NamedTuple):
+    """A question that has no answer yet."""
+
+    wait_id: str
+    parked: Parked
+
+
+def ask(run: Run, question: Question) -> Known | Asked:
+    """Find the answer that is recorded, or have the question open."""
+    run.check_name(question.name, WAIT)
+    asked = {"question": question.question, "schema": question.schema, "metadata": question.metadata}
+    inputs = run.values.encode_inputs(asked, allow_opaque=False)
+    identity, position, recorded = _identify(run, question.name, inputs.digest)
+    known = _known(run, recorded)
+    if known is not None:
+        return known
+    now = run.clock.now()
+    if recorded is not None and recorded.status is CallStatus.RUNNING:
+        wait_id, expires_at = recorded.call_id, recorded.due_at
+    else:
+        wait_id = run.numbering.call_id(question.name) if recorded is None else recorded.call_id
+        expires_at = None if question.expires_in is None else now + round(question.expires_in * 1_000_000)
+        call = _row(CallKind.WAIT, wait_id, identity, position, inputs.text, now, due_at=expires_at)
+        row = WaitRow(
+            wait_id=wait_id,
+            name=question.name,
+            status=WaitStatus.OPEN,
+            opened_at=now,
+            question=question.question,
+            schema=question.schema,
+            metadata=None if question.metadata is None else run.values.encode(question.metadata, "metadata"),
+            expires_at=expires_at,
+            default=question.default,
+        )
+        run.write((WaitOpened(row, call),))
+    return Asked(wait_id, Parked(wait_ids=(wait_id,), due_at=expires_at, grace=question.grace))
+
+
+def conclude(run: Run, wait_id: str, outcome: Outcome) -> Any:
+    """The answer of a wait that has its outcome. Raises ``KitaruWaitAbortedError`` where it was aborted."""
+    row = outcome if isinstance(outcome, WaitRow) else _expire(run, wait_id)
+    if row.status is WaitStatus.ABORTED:
+        reason = "" if row.answer is None else f": {run.values.decode(row.answer)}"
+        error = KitaruWaitAbortedError(f"wait {row.wait_id!r} was aborted{reason}")
+        run.remember(error, row.wait_id, FailureOrigin.USER_CODE, run.side_task())
+        raise error
+    return None if row.answer is None else run.values.decode(row.answer)
+
+
+def _expire(run: Run, wait_id: str) -> WaitRow:
+    """Take the default, unless somebody was faster."""
+    row = _wait(run, wait_id)
+    expired = WaitAnswered(wait_id, WaitStatus.EXPIRED, run.clock.now(), answer=row.default, via="expiry")
+    try:
+        run.shared.committer.commit(Commit(run.execution_id, None, (expired,)))
+    except Conflict:
+        run.check_signal()
+    return _wait(run, wait_id)
+
+
+def _wait(run: Run, wait_id: str) -> WaitRow:
+    return next(row for row in run.store.waits.of(run.execution_id) if row.wait_id == wait_id)
+
+
+def choose(run: Run, names: Sequence[str]) -> tuple[Identity, int, RecordedCall | None]:
+    """The identity of a choice between waits, and its record: which one counted."""
+    inputs = run.values.encode_inputs({"waits": list(names)}, allow_opaque=False)
+    return _identify(run, WAIT_ANY, inputs.digest)
+
+
+def chosen(run: Run, identity: Identity, position: int, winner: str, losers: Sequence[str]) -> None:
+    """Record which of several waits counted; the others need no answer any more."""
+    now = run.clock.now()
+    call_id = run.numbering.call_id(WAIT_ANY)
+    row = _row(CallKind.VALUE, call_id, identity, position, "{}", now)
+    output = run.values.encode(winner, WAIT_ANY)
+    done = row._replace(status=CallStatus.COMPLETED, attempt=1, ended_at=now, output=output)
+    mutations: list[Mutation] = [CallRecorded(done)]
+    if losers:
+        mutations.append(WaitsClosed(tuple(losers)))
+    run.write(mutations)
+
+
+class Timer(NamedTuple):
+    """A timer that runs."""
+
+    row: CallRow
+    parked: Parked
+
+
+def set_timer(run: Run, inputs: dict[str, Any], due_at: Microseconds) -> Timer | None:
+    """Have a durable timer run; None where it has run already."""
+    encoded = run.values.encode_inputs(inputs, allow_opaque=False)
+    identity, position, recorded = _identify(run, SLEEP, encoded.digest)
+    if decide(recorded) is Decision.REUSE:
+        return None
+    now = run.clock.now()
+    if recorded is not None and recorded.due_at is not None:
+        row = _row(CallKind.SLEEP, recorded.call_id, identity, position, encoded.text, now, due_at=recorded.due_at)
+    else:
+        call_id = run.numbering.call_id(SLEEP)
+        row = _row(CallKind.SLEEP, call_id, identity, position, encoded.text, now, due_at=due_at)
+        run.write((CallStarted(row),))
+    return Timer(row, Parked(due_at=row.due_at))
+
+
+def ring(run: Run, timer: Timer) -> None:
+    """A timer's time has come."""
+    ended = timer.row._replace(
+        status=CallStatus.COMPLETED, attempt=1, ended_at=run.clock.now(), due_at=None, output="null"
+    )
+    run.write((CallRecorded(ended),))
+
+
+def _identify(run: Run, name: str, digest: str) -> tuple[Identity, int, RecordedCall | None]:
+    identity = Identity(name, digest, run.numbering.occurrence(name, digest))
+    return identity, run.numbering.position(), run.memo.take(identity)
+
+
+def _known(run: Run, recorded: RecordedCall | None) -> Known | None:
+    decision = decide(recorded)
+    if recorded is None or decision is Decision.RUN:
+        return None
+    if decision is Decision.REUSE:
+        value = None if recorded.output is None else run.values.decode(recorded.output)
+        return Known(recorded.call_id, value, None)
+    assert recorded.failure is not None
+    error = error_of(recorded.failure, recorded.call_id, run.execution_id, run.values)
+    run.remember(error, recorded.call_id, recorded.failure.origin, run.side_task())
+    return Known(recorded.call_id, None, error)
+
+
+def _row(
+    kind: CallKind,
+    call_id: str,
+    identity: Identity,
+    position: int,
+    inputs: Encoded,
+    now: Microseconds,
+    *,
+    due_at: Microseconds | None = None,
+) -> CallRow:
+    return CallRow(
+        call_id=call_id,
+        name=identity.name,
+        kind=kind,
+        position=position,
+        input_digest=identity.digest,
+        occurrence=identity.occurrence,
+        inputs=inputs,
+        status=CallStatus.RUNNING,
+        attempt=0,
+        started_at=now,
+        due_at=due_at,
+    )

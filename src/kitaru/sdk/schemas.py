@@ -1,0 +1,57 @@
+"""What an answer has to look like (S5.1): a JSON schema for whoever answers, and the way back to a value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kitaru.errors import KitaruUsageError
+
+
+class AnswerType(NamedTuple):
+    """``schema``: JSON schema as text, None for a gate. ``restore`` makes the value of a validated answer."""
+
+    schema: str | None
+    restore: Callable[[Any], Any]
+
+
+def answer_type(schema: object) -> AnswerType:
+    """The answer type that a ``schema=`` argument means.
+
+    Args:
+        schema: None for a continue/abort gate, a JSON schema as a mapping, or anything that Pydantic
+            can validate: a type (``bool``, ``Literal["yes", "no"]``), a dataclass, a model.
+
+    Raises:
+        KitaruUsageError: It is none of these, or no valid JSON schema.
+    """
+    if schema is None:
+        return AnswerType(None, lambda _: True)
+    if isinstance(schema, Mapping):
+        return AnswerType(_checked(dict(schema)), lambda answer: answer)  # pyright: ignore[reportUnknownArgumentType]  # checked there
+    return _from_type(schema)
+
+
+def _from_type(schema: object) -> AnswerType:
+    import pydantic  # noqa: PLC0415  # 70 ms to import, and only typed waits need it
+
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(schema)
+        text = json.dumps(adapter.json_schema(), sort_keys=True)
+    except (pydantic.PydanticUserError, TypeError) as error:
+        raise KitaruUsageError(
+            f"kitaru.wait(schema={schema!r}): no JSON schema can be made of it: {error}. "
+            "Give a type that Pydantic knows, a model, a dataclass, or a JSON schema as a dict."
+        ) from error
+    return AnswerType(text, adapter.validate_python)
+
+
+def _checked(schema: dict[str, Any]) -> str:
+    import jsonschema  # noqa: PLC0415  # 60 ms to import, and only waits need it
+
+    try:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+        return json.dumps(schema, sort_keys=True)
+    except (jsonschema.SchemaError, TypeError, ValueError) as error:
+        raise KitaruUsageError(f"kitaru.wait(schema=...) is no valid JSON schema: {error}") from error
