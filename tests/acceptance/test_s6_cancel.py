@@ -171,6 +171,28 @@ async def _hang() -> None:
     await asyncio.Event().wait()
 
 
+async def wait_in(what: str, slow: Any, running: threading.Event, gate: Gate) -> None:
+    """Wait for something that does not come."""
+    if what == "call":
+        await slow()
+    elif what == "gather":
+        await asyncio.gather(slow(1), slow(2))
+    elif what == "group":
+        async with asyncio.TaskGroup() as group:
+            group.create_task(slow(1))
+            group.create_task(slow(2))
+    elif what == "submit":
+        await slow.submit()
+    elif what == "map":
+        await slow.map([1, 2])
+    elif what == "sleep":
+        running.set()
+        await asyncio.sleep(3600)
+    else:
+        running.set()
+        await asyncio.to_thread(gate.pass_)
+
+
 @pytest.mark.parametrize("waits_in", ["call", "gather", "group", "submit", "map", "sleep", "thread"])
 def test_s6_8_an_async_flow_is_unwound_at_its_await_and_its_async_checkpoints_are_cancelled(waits_in: str) -> None:
     running = threading.Event()
@@ -189,32 +211,12 @@ def test_s6_8_an_async_flow_is_unwound_at_its_await_and_its_async_checkpoints_ar
     async def later() -> None:
         seen.append("later")
 
-    async def wait() -> None:
-        if waits_in == "call":
-            await slow()
-        elif waits_in == "gather":
-            await asyncio.gather(slow(1), slow(2))
-        elif waits_in == "group":
-            async with asyncio.TaskGroup() as group:
-                group.create_task(slow(1))
-                group.create_task(slow(2))
-        elif waits_in == "submit":
-            await slow.submit()
-        elif waits_in == "map":
-            await slow.map([1, 2])
-        elif waits_in == "sleep":
-            running.set()
-            await asyncio.sleep(3600)
-        else:
-            running.set()
-            await asyncio.to_thread(gate.pass_)
-
     gate = Gate()
 
     @flow
     async def async_agent() -> None:
         try:
-            await wait()
+            await wait_in(waits_in, slow, running, gate)
         except kitaru.KitaruCancelled:
             seen.append("body")
             try:
