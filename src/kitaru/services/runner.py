@@ -141,8 +141,11 @@ class Runner:
         return None if claimed is None else self.launch(claimed, definition, counted=False)
 
     def active(self, execution_id: str) -> Active | None:
-        """The execution, where this process is running it or will."""
-        return self._active.get(execution_id)
+        """The execution, where this process is running it or will, or where the store has not taken its end yet."""
+        active = self._active.get(execution_id)
+        if active is None:  # in this order: it is unwritten before it is no longer active
+            active = next((one for one, _ in tuple(self._unwritten) if one.row.execution_id == execution_id), None)
+        return active
 
     def _claim(self, row: ExecutionRow, runner_id: str, attempt: int) -> ExecutionRow | None:
         claimed = Claimed(runner_id, row.status, row.epoch, attempt)
@@ -274,11 +277,12 @@ class Runner:
 
     def end(self) -> None:
         """Stop being a runner: others can go on at once with what still runs here."""
-        with self._lock:
-            heartbeat, self._heartbeat = self._heartbeat, None
+        heartbeat = self._heartbeat
         if heartbeat is None:
             return
-        heartbeat.end()
+        heartbeat.end()  # first: a claim of its last round would else make this process a runner again
+        with self._lock:
+            self._heartbeat = None
         if self._unsubscribe is not None:
             self._unsubscribe()
         for active in list(self._active.values()):
