@@ -146,6 +146,7 @@ class FlowHandle(Generic[R]):
                     async with asyncio.timeout(_POLL_SECONDS):
                         await changed.wait()
                 changed.clear()
+                self._active = self._wiring.runner.active(self.exec_id)  # picked up by this process by now?
         finally:
             if stop_listening is not None:
                 stop_listening()
