@@ -21,6 +21,7 @@ from kitaru.engine.definitions import FlowDefinition, registry
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Run, Shared
 from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal
+from kitaru.errors import KitaruStoreError
 from kitaru.stacks.local import at_process_end
 
 LOCAL = "local"
@@ -87,7 +88,8 @@ class Runner:
         self._patient = True
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
-        self._swept_at = 0.0
+        self._sweeping = threading.Lock()
+        self._swept_at: float | None = None
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
@@ -226,8 +228,7 @@ class Runner:
             if active.run is not None:
                 active.run.flush_hints(older_than)
         self._write_ends()
-        if now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE or self._swept_at == 0.0:
-            self._swept_at = now
+        if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
             self.sweep()
 
     def sweep(self) -> None:
@@ -235,11 +236,13 @@ class Runner:
 
         Only those: to import the code of an execution that merely shares the store is not ours to do.
         """
-        orphans = self._shared.store.executions.orphans(project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
-        for row in orphans:
-            definition = registry.get(row.flow_ref)
-            if definition is not None and row.execution_id not in self._active:
-                self.claim(row, definition, attempt=row.attempt)
+        with self._sweeping:
+            orphans = self._shared.store.executions.orphans(project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
+            for row in orphans:
+                definition = registry.get(row.flow_ref)
+                if definition is not None and row.execution_id not in self._active:
+                    self.claim(row, definition, attempt=row.attempt)
+            self._swept_at = self._shared.clock.monotonic()
 
     def _on_change(self) -> None:
         self._changed = True
@@ -265,8 +268,12 @@ class Runner:
         self._patient = False
 
     def drain(self) -> None:
-        """Let running flows finish (S1.6)."""
+        """Let running flows finish (S1.6), and the orphans that this process was to pick up first."""
         try:
+            if self._heartbeat is not None and self._swept_at is None:
+                # A process that ends at once would end before its heartbeat has looked for them.
+                with contextlib.suppress(KitaruStoreError):  # they are left to the next process
+                    self.sweep()
             while self._active and self._patient:
                 for active in list(self._active.values()):
                     active.done.wait()
