@@ -31,22 +31,21 @@ def sequential(home: Path) -> Iterator[Row]:
 
 
 def fan_out(home: Path) -> Iterator[Row]:
-    """W3 and W3s: submitted steps, the median of five runs each."""
+    """W3 and W3s: submitted steps, in turns with bare commits. Medians; the first fan-out starts the threads."""
     bare = _warm(home)
-    rates: list[float] = []
-    limits: list[float] = []
-    for _ in range(5):
-        limits.append(bare.per_second())
-        rates.append(1_000 / work.fan_out.run(1_000).wait())
-    yield Row(
-        "W3 fan-out of 1,000, steps a second",
-        median(rates),
-        "/s",
-        Target("ratio", ">=", 5),
-        median(limits),
-        "bare commits one by one",
-        "W3",
-    )
+    bare.per_second()  # its log has its full length from now on, and is only overwritten: the limit at its best
+    for name, key, flow in (("threads", "W3", work.fan_out), ("asyncio.gather", "", work.fan_out_on_loop)):
+        rounds = [(bare.per_second(), 1_000 / flow.run(1_000).wait()) for _ in range(10)]
+        for which, key_, some in (("first in a process", "", rounds[:1]), ("later ones", key, rounds[1:])):
+            yield Row(
+                f"W3 1,000 steps at once, {name}, {which}",
+                median(rate for _, rate in some),
+                "/s",
+                Target("ratio", ">=", 5),
+                median(limit for limit, _ in some),
+                "bare commits one by one",
+                key_,
+            )
     for name, key, flow in (
         ("W3s 500 x 50 ms in threads", "W3s", work.fan_out_of_pauses),
         ("W3s 500 x 50 ms in asyncio", "", work.fan_out_of_async_pauses),

@@ -16,6 +16,11 @@ def step(number: int) -> dict[str, object]:
 
 
 @checkpoint
+async def step_async(number: int) -> dict[str, object]:
+    return {"number": number, "ok": True}
+
+
+@checkpoint
 def pause(number: int, seconds: float) -> int:
     time.sleep(seconds)
     return number
@@ -48,6 +53,13 @@ def fan_out(count: int) -> float:
     """Seconds for ``count`` submitted steps."""
     started = time.perf_counter()
     step.map(range(count)).result()
+    return time.perf_counter() - started
+
+
+@flow(cache=False)
+async def fan_out_on_loop(count: int) -> float:
+    started = time.perf_counter()
+    await asyncio.gather(*(step_async(index) for index in range(count)))
     return time.perf_counter() - started
 
 

@@ -313,7 +313,6 @@ def test_s1_4_wait_gives_up_after_its_timeout_and_the_execution_goes_on() -> Non
 def test_s1_4_wait_is_woken_by_the_end_and_not_by_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several waiters, with the poll put off for an hour."""
     monkeypatch.setattr(handle_module, "_POLL_SECONDS", 3600.0)
-    monkeypatch.setattr(handle_module, "_POLL_ON_LOOP", 3600.0)
     gate = Gate()
 
     @flow

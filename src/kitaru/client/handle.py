@@ -26,7 +26,6 @@ from kitaru.services.wiring import Wiring
 R = TypeVar("R")
 
 _POLL_SECONDS = 2.0
-_POLL_ON_LOOP = 0.02
 
 _ERRORS: dict[FailureOrigin, type[KitaruExecutionError]] = {
     FailureOrigin.USER_CODE: KitaruUserCodeError,
@@ -126,19 +125,31 @@ class FlowHandle(Generic[R]):
     async def _wait_on_loop(self) -> R:
         import asyncio  # noqa: PLC0415  # here, because sync callers do without it and it takes 30 ms to import
 
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
+                loop.call_soon_threadsafe(changed.set)
+
         active = self._active
         if active is not None:
-            loop = asyncio.get_running_loop()
-            done = asyncio.Event()
-
-            def wake() -> None:
-                with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
-                    loop.call_soon_threadsafe(done.set)
-
             active.on_done(wake)
-            await done.wait()
-        while (row := self._finished()) is None:
-            await self._wiring.clock.sleep(_POLL_ON_LOOP)
+            await changed.wait()
+        stop_listening: Callable[[], None] | None = None
+        try:
+            while (row := self._finished()) is None:
+                if stop_listening is None:
+                    stop_listening = self._wiring.store.changes(wake)
+                    continue  # look once more: it may have finished before anybody listened
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_SECONDS):
+                        await changed.wait()
+                changed.clear()
+                self._active = self._wiring.runner.active(self.exec_id)  # picked up by this process by now?
+        finally:
+            if stop_listening is not None:
+                stop_listening()
         return self._result(row)
 
     def __repr__(self) -> str:

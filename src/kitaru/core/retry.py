@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from threading import TIMEOUT_MAX
 from typing import TypeGuard
 
 from kitaru.errors import KitaruUsageError
@@ -81,7 +83,13 @@ class Retry:
 
     def pause(self, attempt: int, chance: float) -> float:
         """Seconds between attempt number ``attempt`` and the next; ``chance`` is a random number in [0, 1)."""
-        full = self.delay * self.backoff ** (attempt - 1)
+        if self.delay == 0:
+            return 0.0
+        try:
+            full = self.delay * self.backoff ** (attempt - 1)
+        except OverflowError:  # after a thousand attempts that double
+            full = math.inf
+        full = min(full, TIMEOUT_MAX)  # what a thread can wait in one go: 292 years on most systems
         if self.max_delay is not None:
             full = min(full, self.max_delay)
         return full * (1 - self.jitter * chance)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from types import CoroutineType
 from typing import Any, NamedTuple, cast
 
+from kitaru.core.mutations import CallStarted
+from kitaru.core.states import CallStatus
 from kitaru.engine.call import Call
 from kitaru.engine.definitions import CheckpointDefinition
 from kitaru.engine.drift import check_drift
@@ -80,6 +82,11 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         run.misses.append(call)
         if definition.on_drift == "fail":
             check_drift(run, call)
+    if definition.on_drift == "fail":
+        # In the body's order, so before the outcome of any later call: a fan-out that was killed with some
+        # outcomes recorded has a record of every call that it had made, and raises no false alarm.
+        call.started_at = run.clock.now()
+        run.riding.append(CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)))
     return call
 
 

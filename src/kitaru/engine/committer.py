@@ -81,7 +81,7 @@ class Committer:
         """
         if self._writing.acquire(blocking=False):
             try:
-                group = self._take()
+                group = self._take(len(self._queue))  # all of it, as nothing may be overtaken
                 verdicts = self._write([*(queued.commit for queued in group), commit])
             finally:
                 self._writing.release()
@@ -117,14 +117,14 @@ class Committer:
 
     def _write_group(self) -> None:
         with self._writing:
-            group = self._take()
+            group = self._take(MAX_GROUP)
             verdicts = self._write([queued.commit for queued in group]) if group else ()
         _settle(group, verdicts)
 
-    def _take(self) -> list[_Queued]:
+    def _take(self, most: int) -> list[_Queued]:
         """The next group, in order. Only under ``_writing``, which makes it the order of writing too."""
         group: list[_Queued] = []
-        while self._queue and len(group) < MAX_GROUP:
+        while self._queue and len(group) < most:
             group.append(self._queue.popleft())
         return group
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 from kitaru.core.clock import Microseconds
@@ -17,6 +17,7 @@ from kitaru.engine.futures import CheckpointFuture
 from kitaru.engine.parking import PARK_SECONDS, Outcome, Parked
 from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
+from kitaru.engine.signals import KitaruCancelled
 
 
 async def call_on_loop(run: Run, call: Call) -> Any:
@@ -179,6 +180,45 @@ def _cancelled(run: Run, call: Call) -> None:
     run.riding.append(CallRecorded(row))
 
 
+class _Cancelled(KitaruCancelled, asyncio.CancelledError):
+    """Unwinds a body at an ``await``: for the body the signal, for ``gather`` and task groups a cancellation."""
+
+
+class _Body:
+    """Awaits a flow's body, which sees the cancellation of its execution as ``KitaruCancelled`` (S6.8).
+
+    A task can only be cancelled by asyncio's own exception, so that is replaced on its way into the
+    body: once, because later ones are timeouts and the like of the body's clean-up.
+    """
+
+    def __init__(self, run: Run, body: Coroutine[Any, Any, Any]) -> None:
+        self._run = run
+        self._body = body
+        self._told = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        step: Callable[[Any], Any] = self._body.send
+        given: Any = None
+        while True:
+            try:
+                awaited = step(given)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, given = self._body.send, (yield awaited)
+            except GeneratorExit:
+                self._body.close()
+                raise
+            except BaseException as error:  # noqa: BLE001  # whatever is thrown into the task is the body's
+                step, given = self._body.throw, self._as_seen(error)
+
+    def _as_seen(self, error: BaseException) -> BaseException:
+        if self._told or not isinstance(error, asyncio.CancelledError) or self._run.signal is None:
+            return error
+        self._told = True
+        return _Cancelled(*self._run.signal.args) if isinstance(self._run.signal, KitaruCancelled) else error
+
+
 def run_body(run: Run, body: Coroutine[Any, Any, Any]) -> Any:
     """Run an async flow's body on an event loop of its own, on the calling thread."""
 
@@ -193,7 +233,7 @@ def run_body(run: Run, body: Coroutine[Any, Any, Any]) -> Any:
 
         run.on_signal(unwind)
         try:
-            return await body
+            return await _Body(run, body)
         except BaseException:
             run.failed = True
             raise

@@ -100,8 +100,8 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
         if reused is not None:
             return reused
     if definition.on_drift == "fail":
-        # On disk before its effect can be: an absent record then means that the call was never made.
-        yield Write((CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)),))
+        # The start that `begin` noted is on disk before its effect can be: no record means that it was never made.
+        yield Write(())
     if call.due_at is not None:
         yield Pause(call.due_at)
     while True:

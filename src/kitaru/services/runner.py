@@ -21,6 +21,7 @@ from kitaru.engine.definitions import FlowDefinition, registry
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Run, Shared
 from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal
+from kitaru.errors import KitaruStoreError
 from kitaru.stacks.local import at_process_end
 
 LOCAL = "local"
@@ -87,7 +88,8 @@ class Runner:
         self._patient = True
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
-        self._swept_at = 0.0
+        self._sweeping = threading.Lock()
+        self._swept_at: float | None = None
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
@@ -141,8 +143,11 @@ class Runner:
         return None if claimed is None else self.launch(claimed, definition, counted=False)
 
     def active(self, execution_id: str) -> Active | None:
-        """The execution, where this process is running it or will."""
-        return self._active.get(execution_id)
+        """The execution, where this process is running it or will, or where the store has not taken its end yet."""
+        active = self._active.get(execution_id)
+        if active is None:  # in this order: it is unwritten before it is no longer active
+            active = next((one for one, _ in tuple(self._unwritten) if one.row.execution_id == execution_id), None)
+        return active
 
     def _claim(self, row: ExecutionRow, runner_id: str, attempt: int) -> ExecutionRow | None:
         claimed = Claimed(runner_id, row.status, row.epoch, attempt)
@@ -223,8 +228,7 @@ class Runner:
             if active.run is not None:
                 active.run.flush_hints(older_than)
         self._write_ends()
-        if now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE or self._swept_at == 0.0:
-            self._swept_at = now
+        if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
             self.sweep()
 
     def sweep(self) -> None:
@@ -232,11 +236,13 @@ class Runner:
 
         Only those: to import the code of an execution that merely shares the store is not ours to do.
         """
-        orphans = self._shared.store.executions.orphans(project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
-        for row in orphans:
-            definition = registry.get(row.flow_ref)
-            if definition is not None and row.execution_id not in self._active:
-                self.claim(row, definition, attempt=row.attempt)
+        with self._sweeping:
+            orphans = self._shared.store.executions.orphans(project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
+            for row in orphans:
+                definition = registry.get(row.flow_ref)
+                if definition is not None and row.execution_id not in self._active:
+                    self.claim(row, definition, attempt=row.attempt)
+            self._swept_at = self._shared.clock.monotonic()
 
     def _on_change(self) -> None:
         self._changed = True
@@ -262,8 +268,12 @@ class Runner:
         self._patient = False
 
     def drain(self) -> None:
-        """Let running flows finish (S1.6)."""
+        """Let running flows finish (S1.6), and the orphans that this process was to pick up first."""
         try:
+            if self._heartbeat is not None and self._swept_at is None:
+                # A process that ends at once would end before its heartbeat has looked for them.
+                with contextlib.suppress(KitaruStoreError):  # they are left to the next process
+                    self.sweep()
             while self._active and self._patient:
                 for active in list(self._active.values()):
                     active.done.wait()
@@ -274,11 +284,12 @@ class Runner:
 
     def end(self) -> None:
         """Stop being a runner: others can go on at once with what still runs here."""
-        with self._lock:
-            heartbeat, self._heartbeat = self._heartbeat, None
+        heartbeat = self._heartbeat
         if heartbeat is None:
             return
-        heartbeat.end()
+        heartbeat.end()  # first: a claim of its last round would else make this process a runner again
+        with self._lock:
+            self._heartbeat = None
         if self._unsubscribe is not None:
             self._unsubscribe()
         for active in list(self._active.values()):

@@ -1,0 +1,404 @@
+"""S2.5: a failure that the body does not catch ends the execution; one that it catches is part of the run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+import kitaru
+from kitaru import KitaruUserCodeError, checkpoint, flow
+from kitaru.services import wiring
+from tests.acceptance.runs import TIMEOUT, Breakage, call_ids, failure_of, record, retry
+
+
+class ToolError(Exception):
+    """An exception with a signature and attributes of its own, as SDKs have them."""
+
+    def __init__(self, message: str, *, code: int, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+
+class SlottedError(ValueError):
+    __slots__ = ("hint",)
+
+    def __init__(self, hint: str) -> None:
+        super().__init__(f"hint: {hint}")
+        self.hint = hint
+
+
+def test_s2_5_an_uncaught_failure_ends_the_execution_and_no_later_checkpoint_starts() -> None:
+    ran: list[str] = []
+
+    @checkpoint
+    def step(name: str) -> str:
+        ran.append(name)
+        if name == "second":
+            raise ValueError("no second")
+        return name
+
+    @flow
+    def agent() -> None:
+        step("first")
+        step("second")
+        step("third")
+
+    handle = agent.run()
+    error = failure_of(handle)
+    assert isinstance(error, KitaruUserCodeError)
+    assert (error.exec_id, error.status, error.failure_origin) == (handle.exec_id, "failed", "user_code")
+    assert isinstance(error.__cause__, ValueError)
+    assert ran == ["first", "second"]
+    execution = record(handle)
+    assert [call.status for call in execution.checkpoints] == ["completed", "failed"]
+    assert execution.failure is not None
+    assert (execution.failure.type, execution.failure.message) == ("builtins:ValueError", "no second")
+
+
+def test_s2_5_submitted_calls_that_have_not_begun_are_not_started_once_the_flow_has_failed() -> None:
+    ran: list[int] = []
+    kitaru.configure(max_threads=2)
+    try:
+        both_busy = threading.Barrier(3, timeout=TIMEOUT)
+        may_end = threading.Event()
+
+        @checkpoint
+        def work(x: int) -> int:
+            ran.append(x)
+            both_busy.wait()
+            assert may_end.wait(TIMEOUT)
+            return x
+
+        @flow
+        def agent() -> None:
+            work.map(range(50))
+            both_busy.wait()
+            threading.Timer(0.01, may_end.set).start()  # after the body has ended
+            raise ValueError("that is enough")
+
+        handle = agent.run()
+        assert isinstance(failure_of(handle).__cause__, ValueError)
+    finally:
+        wiring.overrides.pop("max_threads")
+    assert len(ran) == 2
+    assert [call.status for call in record(handle).checkpoints] == ["completed"] * 2
+
+
+def test_s2_5_async_calls_that_have_not_begun_are_not_started_once_the_flow_has_failed() -> None:
+    ran: list[str] = []
+
+    @checkpoint
+    async def work(name: str) -> str:
+        ran.append(name)
+        await asyncio.sleep(0)
+        return name
+
+    @flow
+    async def agent() -> None:
+        async def background() -> None:
+            while True:
+                await work("background")
+
+        under_way = work.submit("under way")
+        task = asyncio.create_task(background())
+        await asyncio.sleep(0)
+        work.submit("too late")
+        assert not under_way.done()
+        assert not task.done()
+        raise ValueError("that is enough")
+
+    handle = agent.run()
+    assert isinstance(failure_of(handle).__cause__, ValueError)
+    assert "too late" not in ran
+    assert ran.count("background") <= 1, "what was under way may end; nothing new begins"
+
+
+def test_s2_5_a_submitted_call_is_not_tried_again_once_the_flow_has_failed() -> None:
+    failed_once = threading.Event()
+    flow_failed = threading.Event()
+    ran: list[int] = []
+
+    @checkpoint(retries=1_000)
+    def work() -> None:
+        ran.append(1)
+        failed_once.set()
+        assert flow_failed.wait(TIMEOUT)
+        raise ValueError("again")
+
+    @flow
+    def agent() -> None:
+        work.submit()
+        assert failed_once.wait(TIMEOUT)
+        threading.Timer(0.05, flow_failed.set).start()
+        raise LookupError("that is enough")
+
+    handle = agent.run()
+    assert isinstance(failure_of(handle).__cause__, LookupError)
+    assert len(ran) == 1
+    assert record(handle).checkpoints[0].status == "failed"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(ValueError("plain"), id="builtin"),
+        pytest.param(KeyError(("a", 1)), id="a key that is a tuple"),
+        pytest.param(ToolError("boom", code=7, details={"retry": None, "at": (1, 2)}), id="with attributes"),
+        pytest.param(SlottedError("slots"), id="with slots"),
+        pytest.param(FileNotFoundError(2, "No such file", "/tmp/x"), id="OSError"),
+        pytest.param(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), id="UnicodeDecodeError"),
+        pytest.param(ExceptionGroup("both", [ValueError("a"), ToolError("b", code=1, details={})]), id="group"),
+    ],
+)
+def test_s2_5_a_caught_failure_is_raised_again_on_resume_with_type_message_and_attributes(error: Exception) -> None:
+    ran: list[str] = []
+    seen: list[Exception] = []
+    outside = Breakage()
+
+    @checkpoint
+    def work() -> None:
+        ran.append("work")
+        raise error
+
+    @flow
+    def agent() -> str:
+        try:
+            work()
+        except Exception as caught:
+            seen.append(caught)
+        outside.check()
+        return "survived"
+
+    handle = agent.run()
+    failure_of(handle)
+    outside.mend()
+    assert retry(handle).wait(timeout=TIMEOUT) == "survived"
+    assert ran == ["work"]
+    first, second = seen
+    assert first is error
+    assert second is not error
+    assert (type(second), str(second), repr(second)) == (type(first), str(first), repr(first))
+    assert second.__dict__ == first.__dict__ or isinstance(first, ExceptionGroup)
+    if isinstance(first, SlottedError):
+        assert isinstance(second, SlottedError)
+        assert second.hint == first.hint
+    assert len(record(handle).checkpoints[0].attempts) == 1
+
+
+def test_s2_5_notes_of_a_caught_failure_come_back() -> None:
+    outside = Breakage()
+    notes: list[list[str]] = []
+
+    @checkpoint
+    def work() -> None:
+        error = ValueError("annotated")
+        error.add_note("while reading page 3")
+        raise error
+
+    @flow
+    def agent() -> None:
+        try:
+            work()
+        except ValueError as caught:
+            notes.append(list(caught.__notes__))
+        outside.check()
+
+    handle = agent.run()
+    failure_of(handle)
+    outside.mend()
+    retry(handle).wait(timeout=TIMEOUT)
+    assert notes == [["while reading page 3"]] * 2
+
+
+@pytest.mark.parametrize("way", ["call", "result", "exception", "map"])
+def test_s2_5_a_failure_that_the_body_was_given_is_raised_again_without_running(way: str) -> None:
+    ran: list[int] = []
+    outside = Breakage()
+
+    @checkpoint
+    def work(x: int) -> int:
+        ran.append(x)
+        raise ToolError("no", code=x, details={})
+
+    def look() -> Exception | None:
+        try:
+            if way == "call":
+                work(1)
+            elif way == "result":
+                work.submit(1).result()
+            elif way == "exception":
+                return work.submit(1).exception()  # type: ignore[return-value]
+            else:
+                work.map([1]).result()
+        except ToolError as error:
+            return error
+        return None
+
+    @flow
+    def agent() -> int:
+        error = look()
+        assert isinstance(error, ToolError)
+        outside.check()
+        return error.code
+
+    handle = agent.run()
+    failure_of(handle)
+    outside.mend()
+    assert retry(handle).wait(timeout=TIMEOUT) == 1
+    assert ran == [1]
+
+
+@pytest.mark.parametrize("way", ["await", "submit", "gather", "group"])
+def test_s2_5_a_failure_that_an_async_body_was_given_is_raised_again_without_running(way: str) -> None:
+    ran: list[int] = []
+    outside = Breakage()
+
+    @checkpoint
+    async def work(x: int) -> int:
+        ran.append(x)
+        raise ToolError("no", code=x, details={})
+
+    @checkpoint
+    async def good() -> int:
+        return 1
+
+    async def look() -> Exception | None:
+        try:
+            if way == "await":
+                await work(1)
+            elif way == "submit":
+                await work.submit(1)
+            elif way == "gather":
+                return (await asyncio.gather(work(1), return_exceptions=True))[0]  # type: ignore[return-value]
+            else:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(work(1))
+        except* ToolError as errors:
+            found = errors.exceptions[0]
+            assert isinstance(found, ToolError)
+            return_value.append(found)
+        return return_value[-1]
+
+    return_value: list[Exception] = []
+
+    @flow
+    async def agent() -> int:
+        error = await look()
+        assert isinstance(error, ToolError)
+        await good()
+        outside.check()
+        return error.code
+
+    handle = agent.run()
+    failure_of(handle)
+    outside.mend()
+    assert retry(handle).wait(timeout=TIMEOUT) == 1
+    assert ran == [1]
+
+
+def test_s2_5_an_exception_whose_class_cannot_be_found_again_is_still_raised_as_what_it_says() -> None:
+    outside = Breakage()
+    seen: list[str] = []
+
+    class LocalError(Exception):
+        pass
+
+    @checkpoint
+    def work() -> None:
+        raise LocalError("made in a function")
+
+    @flow
+    def agent() -> None:
+        try:
+            work()
+        except Exception as error:
+            seen.append(str(error))
+        outside.check()
+
+    handle = agent.run()
+    failure_of(handle)
+    outside.mend()
+    retry(handle).wait(timeout=TIMEOUT)
+    assert seen[0] == "made in a function"
+    assert "LocalError: made in a function" in seen[1]
+
+
+def test_s2_5_the_same_exception_object_may_be_raised_by_several_calls() -> None:
+    """A module-level exception instance must not tie the fates of two calls together."""
+    shared_error = ValueError("the same object")
+    ran: list[int] = []
+    outside = Breakage()
+
+    @checkpoint
+    def work(x: int) -> int:
+        ran.append(x)
+        if outside.mended and x == 2:
+            return x
+        raise shared_error
+
+    @flow
+    def agent() -> int:
+        with pytest.raises(ValueError, match="the same object"):
+            work(1)
+        return work(2)
+
+    handle = agent.run()
+    failure_of(handle)
+    outside.mend()
+    assert retry(handle).wait(timeout=TIMEOUT) == 2
+    assert ran == [1, 2, 2]
+
+
+def test_s2_5_base_exceptions_of_a_checkpoint_end_the_execution_too() -> None:
+    class StopNow(BaseException):
+        pass
+
+    ran: list[str] = []
+
+    @checkpoint(retries=3)
+    def work(way: str) -> None:
+        ran.append(way)
+        raise StopNow(way)
+
+    @flow
+    def agent(way: str) -> None:
+        if way == "call":
+            work(way)
+        else:
+            work.submit(way).result()
+
+    for way in ("call", "submit"):
+        error = failure_of(agent.run(way))
+        assert isinstance(error.__cause__, StopNow)
+    assert ran == ["call", "submit"], "and are not tried again"
+
+
+def test_s2_5_and_seed_what_succeeded_before_the_failure_is_not_run_again() -> None:
+    ran: list[str] = []
+    outside = Breakage()
+
+    @checkpoint
+    def fetch() -> str:
+        ran.append("fetch")
+        return "page"
+
+    @checkpoint
+    def summarise(page: str) -> str:
+        ran.append("summarise")
+        outside.check()
+        return page[:2]
+
+    @flow
+    def agent() -> str:
+        return summarise(fetch())
+
+    handle = agent.run()
+    assert isinstance(failure_of(handle).__cause__, ConnectionError)
+    outside.mend()
+    assert retry(handle).wait(timeout=TIMEOUT) == "pa"
+    assert ran == ["fetch", "summarise", "summarise"]
+    assert call_ids(handle) == ["fetch", "summarise"]
