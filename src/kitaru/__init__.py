@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kitaru.core.image import ImageSettings as ImageSettings
     from kitaru.core.retry import Retry as Retry
     from kitaru.core.states import Status as Status
+    from kitaru.core.wait import Wait as Wait
     from kitaru.engine.futures import CheckpointFuture as CheckpointFuture
     from kitaru.engine.futures import CheckpointFutures as CheckpointFutures
     from kitaru.engine.signals import KitaruCancelled as KitaruCancelled
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     from kitaru.sdk.recorded import now as now
     from kitaru.sdk.recorded import random as random
     from kitaru.sdk.recorded import uuid4 as uuid4
+    from kitaru.sdk.wait import sleep as sleep
+    from kitaru.sdk.wait import sleep_until as sleep_until
+    from kitaru.sdk.wait import wait as wait
+    from kitaru.sdk.wait import wait_any as wait_any
     from kitaru.values import register_codec as register_codec
 
 __version__ = "0.1.0"
@@ -64,6 +69,7 @@ _HOME_OF = {
     "ImageSettings": "kitaru.core.image",
     "Retry": "kitaru.core.retry",
     "Status": "kitaru.core.states",
+    "Wait": "kitaru.core.wait",
     "CheckpointFuture": "kitaru.engine.futures",
     "CheckpointFutures": "kitaru.engine.futures",
     "KitaruCancelled": "kitaru.engine.signals",
@@ -93,6 +99,10 @@ _HOME_OF = {
     "now": "kitaru.sdk.recorded",
     "random": "kitaru.sdk.recorded",
     "uuid4": "kitaru.sdk.recorded",
+    "sleep": "kitaru.sdk.wait",
+    "sleep_until": "kitaru.sdk.wait",
+    "wait": "kitaru.sdk.wait",
+    "wait_any": "kitaru.sdk.wait",
     "register_codec": "kitaru.values",
 }
 """Where each public name lives. A test compares it with the imports above."""

@@ -9,11 +9,14 @@ from typing import Any, overload
 
 from kitaru.client.handle import FlowHandle
 from kitaru.client.records import execution_record
+from kitaru.client.waits import wait_record
 from kitaru.core.clock import to_microseconds
 from kitaru.core.execution import Execution
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.states import Status
+from kitaru.core.wait import Wait
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
+from kitaru.services.answer import abort, answer
 from kitaru.services.cancel import cancel
 from kitaru.services.delete import delete
 from kitaru.services.find import find
@@ -127,6 +130,32 @@ class Executions:
         Raises ``KitaruStateError`` where it is finished.
         """
         return self._handle(resume(self._wiring, exec_id))
+
+    def input(self, exec_id: str, value: Any = None, *, wait: str | None = None, by: str | None = None) -> None:
+        """Answer a wait (S5); the execution goes on by itself.
+
+        Args:
+            exec_id: The execution.
+            value: The answer: JSON data that fits the wait's schema; not looked at for a gate.
+            wait: The wait's id or name; may be left out where only one is open.
+            by: Who answers. Default: the user of this process.
+
+        Raises:
+            KitaruWaitValidationError: The answer does not fit; the wait is still open.
+            KitaruStateError: The wait has its outcome already, or the execution has ended.
+        """
+        answer(self._wiring, exec_id, value, wait=wait, by=by, via="python")
+
+    def abort_wait(
+        self, exec_id: str, *, wait: str | None = None, reason: str | None = None, by: str | None = None
+    ) -> None:
+        """Abort a wait: its body gets ``KitaruWaitAbortedError``. See ``input``."""
+        abort(self._wiring, exec_id, wait=wait, reason=reason, by=by, via="python")
+
+    def pending_waits(self, *, flow: str | None = None, limit: int = 50) -> tuple[Wait, ...]:
+        """Open questions, oldest first, of all executions or of those of one flow."""
+        found = self._wiring.store.waits.open(flow=flow, since=0, limit=limit)
+        return tuple(wait_record(self._wiring, execution_id, row) for execution_id, row in found)
 
     def cancel(self, exec_id: str) -> None:
         """Cancel an execution and its children (S6.8). Raises ``KitaruStateError`` where it has ended."""

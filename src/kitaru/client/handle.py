@@ -65,6 +65,8 @@ class FlowHandle(Generic[R]):
             TimeoutError: The time has passed; the execution goes on.
             KitaruExecutionError: It failed or was cancelled; see the subclasses in ``kitaru.errors``.
         """
+        if self._child is not None and self._child.on_its_body():
+            return self._result(self._wait_in_body(self._child, timeout))
         clock = self._wiring.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
         changed = threading.Event()
@@ -82,7 +84,11 @@ class FlowHandle(Generic[R]):
                 if left <= 0:
                     raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
                 if active is not None and not active.done.is_set():
-                    active.done.wait(left)
+                    self._wiring.runner.attach(active, 1)
+                    try:
+                        active.done.wait(left)
+                    finally:
+                        self._wiring.runner.attach(active, -1)
                     continue
                 self._active = self._wiring.runner.active(self.exec_id)
                 if stop_listening is None:
@@ -96,6 +102,19 @@ class FlowHandle(Generic[R]):
         finally:
             if stop_listening is not None:
                 stop_listening()
+
+    def _wait_in_body(self, child: ChildCall, timeout: float | None) -> ExecutionRow:
+        """Park the parent's body at its child (S1.10): where the child waits for a person, both are suspended."""
+        active = self._active
+        if active is not None:
+            active.on_done(active.hint)
+        row = self._finished()
+        if row is None:
+            child.park(timeout)
+            row = self._finished()
+        if row is None:
+            raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
+        return row
 
     def get(self) -> R:
         """The result, at once.

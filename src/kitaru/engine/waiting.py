@@ -10,14 +10,23 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kitaru.core.clock import Microseconds
-from kitaru.core.mutations import CallRecorded, CallStarted, Commit, Conflict, Mutation, WaitAnswered, WaitOpened, WaitsClosed
+from kitaru.core.mutations import (
+    CallRecorded,
+    CallStarted,
+    Commit,
+    Conflict,
+    Mutation,
+    WaitAnswered,
+    WaitOpened,
+    WaitsClosed,
+)
 from kitaru.core.rows import CallRow, Encoded, RecordedCall, WaitRow
 from kitaru.core.states import CallKind, CallStatus, WaitStatus
 from kitaru.engine.calling import Known
 from kitaru.engine.failures import error_of
 from kitaru.engine.identity import Identity
 from kitaru.engine.memo import Decision, decide
-from kitaru.engine.parking import DUE, Outcome, Parked
+from kitaru.engine.parking import Outcome, Parked
 from kitaru.engine.run import Run
 from kitaru.errors import FailureOrigin, KitaruWaitAbortedError
 

@@ -121,7 +121,9 @@ def sleep_until(time: datetime) -> Any:
     """
     run = body_run("kitaru.sleep_until()")
     if not isinstance(time, datetime) or time.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
-        raise KitaruUsageError(f"kitaru.sleep_until({time!r}): an aware datetime is expected: datetime(..., tzinfo=UTC).")
+        raise KitaruUsageError(
+            f"kitaru.sleep_until({time!r}): an aware datetime is expected: datetime(..., tzinfo=UTC)."
+        )
     return _sleep(run, {"until": time}, to_microseconds(time))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import socket
@@ -51,7 +52,9 @@ def answer(wiring: Wiring, execution_id: str, value: Any, *, wait: str | None, b
     _close(
         wiring,
         row,
-        WaitAnswered(open_wait.wait_id, WaitStatus.ANSWERED, wiring.clock.now(), answer=encoded, by=by or _user(), via=via),
+        WaitAnswered(
+            open_wait.wait_id, WaitStatus.ANSWERED, wiring.clock.now(), answer=encoded, by=by or _user(), via=via
+        ),
     )
 
 
@@ -128,8 +131,9 @@ def _close(wiring: Wiring, row: ExecutionRow, answered: WaitAnswered) -> None:
         raise KitaruStateError(_closed(row, next(one for one in waits if one.wait_id == answered.wait_id))) from None
     current = wiring.store.executions.get(row.execution_id)
     if current is not None and current.status is Status.PENDING:
-        # Its runner goes on with it while it lives; else this process does (S5.2).
-        recover(wiring, current)
+        # Its runner goes on with it while it lives; else this process does (S5.2), if it can find the flow.
+        with contextlib.suppress(KitaruNotFoundError):
+            recover(wiring, current)
 
 
 def _user() -> str:

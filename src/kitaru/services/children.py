@@ -8,6 +8,7 @@ from kitaru.core.ports import EncodedInputs
 from kitaru.core.rows import CallRow, RecordedCall
 from kitaru.core.states import CallKind, CallStatus
 from kitaru.engine.identity import Identity
+from kitaru.engine.parking import Parked
 from kitaru.engine.run import Run
 from kitaru.errors import FailureOrigin
 
@@ -71,6 +72,11 @@ class ChildCall:
     def cancelled(self, error: BaseException) -> None:
         """The body has been told that the child was cancelled."""
         self._run.remember(error, self.call_id, FailureOrigin.USER_CODE)
+
+    def park(self, timeout: float | None) -> None:
+        """Park the parent's body until the child has ended, or the time has passed. Raises the signal."""
+        due_at = None if timeout is None else self._run.clock.now() + round(timeout * 1_000_000)
+        self._run.parking.wait(Parked(child_id=self.child_id, due_at=due_at))
 
     def check_signal(self) -> None:
         """Raise what unwinds the parent, where its body is the one that waits."""

@@ -33,21 +33,31 @@ _SWEEP_LIMIT = 100
 class Active:
     """An execution that this process runs. ``done`` is set once the store has its last word."""
 
-    def __init__(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> None:
+    def __init__(
+        self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool, hint: Callable[[], None]
+    ) -> None:
         self.row = row
+        self.hint = hint
         self.definition = definition
         self.counted = counted
         self.run: Run | None = None
         self.outcome: Outcome | None = None
         self.done = threading.Event()
+        self.attached = 0  # handles that wait for it; changed under the lock of the runner
         self._signal: Signal | None = None
         self._listeners: list[Callable[[], None]] = []
 
     def on_run(self, run: Run) -> None:
         """The next pass of the body begins."""
+        run.parking.attached = self.is_attached
+        run.parking.hint = self.hint
         self.run = run
         if self._signal is not None:
             run.stop(self._signal)
+
+    def is_attached(self) -> bool:
+        """True where somebody in this process waits for its end."""
+        return self.attached > 0
 
     def stop(self, signal: Signal) -> None:
         """Have the body unwind. A cancelled execution is finished already: nobody waits for its threads."""
@@ -56,6 +66,11 @@ class Active:
             self.run.stop(signal)
         if isinstance(signal, KitaruCancelled):
             self.finish()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which this process owns it."""
+        return self.row.epoch if self.run is None else self.run.row.epoch
 
     def finish(self) -> None:
         """Let everybody go on who waits for it."""
@@ -88,6 +103,7 @@ class Runner:
         self._patient = True
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
+        self._looked_at = 0.0
         self._sweeping = threading.Lock()
         self._swept_at: float | None = None
 
@@ -121,7 +137,7 @@ class Runner:
 
     def launch(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> Active:
         """Run an execution that this process owns, in a thread of its own."""
-        active = Active(row, definition, counted=counted)
+        active = Active(row, definition, counted=counted, hint=self.hint)
         with self._lock:
             self._active[row.execution_id] = active
         self._start_thread(active)
@@ -129,7 +145,7 @@ class Runner:
 
     def queue(self, row: ExecutionRow, definition: FlowDefinition) -> Active:
         """Run a pending execution once there is a place for it."""
-        active = Active(row, definition, counted=True)
+        active = Active(row, definition, counted=True, hint=self.hint)
         with self._lock:
             self._active[row.execution_id] = active
             self._queue.append(active)
@@ -148,6 +164,18 @@ class Runner:
         if active is None:  # in this order: it is unwritten before it is no longer active
             active = next((one for one, _ in tuple(self._unwritten) if one.row.execution_id == execution_id), None)
         return active
+
+    def attach(self, active: Active, change: int) -> None:
+        """Somebody begins (1) or ends (-1) to wait for an execution."""
+        with self._lock:
+            active.attached += change
+        self.hint()
+
+    def hint(self) -> None:
+        """Something may have come that an execution is parked for: look soon."""
+        heartbeat = self._heartbeat
+        if heartbeat is not None:
+            heartbeat.hint()
 
     def _claim(self, row: ExecutionRow, runner_id: str, attempt: int) -> ExecutionRow | None:
         claimed = Claimed(runner_id, row.status, row.epoch, attempt)
@@ -220,16 +248,34 @@ class Runner:
         if now - self._renewed_at >= self.lease.seconds / BEATS_PER_LEASE:
             self._renew()
             self._renewed_at = now
-        if self._changed and self._active:
-            self._changed = False
+        changed, self._changed = self._changed, False
+        if changed and self._active and now - self._looked_at >= _TICK:
+            self._looked_at = now
             self.look()
+        else:
+            self._changed = changed and bool(self._active)
         older_than = self._shared.clock.now() - _SLOW_CALL
         for active in list(self._active.values()):
             if active.run is not None:
                 active.run.flush_hints(older_than)
+                active.run.parking.look()
+                active.run.parking.unwind_if_over()
+        self._go_on()
         self._write_ends()
         if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
             self.sweep()
+
+    def _go_on(self) -> None:
+        """Run again what was parked here and has been woken, and what is due (S5.2, S5.8)."""
+        if self._heartbeat is None:
+            return
+        executions, runner_id = self._shared.store.executions, self.lease.runner_id
+        rows = executions.pending(runner_id=runner_id, limit=_SWEEP_LIMIT)
+        rows += executions.due(runner_id=runner_id, project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
+        for row in rows:
+            definition = registry.get(row.flow_ref)
+            if definition is not None and row.execution_id not in self._active:
+                self.claim(row, definition, attempt=row.attempt)
 
     def sweep(self) -> None:
         """Pick up orphans of this project whose flows this process has loaded (S6.3).
@@ -246,6 +292,7 @@ class Runner:
 
     def _on_change(self) -> None:
         self._changed = True
+        self.hint()
 
     def _renew(self) -> None:
         if self.lease.renew():
@@ -258,7 +305,7 @@ class Runner:
         while self._unwritten:
             active, end = self._unwritten[0]
             with contextlib.suppress(Refusal):  # somebody else has taken it over, or it was cancelled
-                self._shared.committer.commit(Commit(active.row.execution_id, active.row.epoch, (end,)))
+                self._shared.committer.commit(Commit(active.row.execution_id, active.epoch, (end,)))
             self._unwritten.pop(0)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
