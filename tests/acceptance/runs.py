@@ -88,6 +88,9 @@ class SkippingClock(SystemClock):
         else:
             self._skip(seconds)
 
+    def idle_until(self, at: Microseconds) -> None:
+        self._skip(round((at - self.now()) / 1_000_000, 1))
+
     def _skip(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self._skipped += seconds

@@ -38,6 +38,9 @@ class ManualClock:
     async def sleep(self, seconds: float) -> None:
         self.pass_(seconds)
 
+    def idle_until(self, at: Microseconds) -> None:
+        self.at = max(self.at, at)
+
     def pass_(self, seconds: float) -> None:
         self.at += round(seconds * SECOND)
 

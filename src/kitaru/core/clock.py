@@ -35,9 +35,16 @@ class Clock(Protocol):
         """Let the time pass in a coroutine."""
         ...
 
+    def idle_until(self, at: Microseconds) -> None:
+        """Told that an execution has nothing to do before then. A clock for tests may skip the time."""
+        ...
+
 
 class SystemClock:
     """The clock of the machine."""
+
+    def idle_until(self, at: Microseconds) -> None:
+        """The time passes by itself."""
 
     def now(self) -> Microseconds:
         return time.time_ns() // 1000

@@ -219,6 +219,8 @@ class Parking:
         due = min((one.due_at for one in parked if one.due_at is not None), default=None)
         children = tuple(one.child_id for one in parked if one.child_id is not None)
         soon = due is not None and due - run.clock.now() < PARK_SECONDS * 1_000_000
+        if soon and due is not None:
+            run.clock.idle_until(due)
         if soon or not all(run.store.executions.status(child) is Status.WAITING for child in children):
             with run.settling:
                 self._suspending = False
@@ -244,6 +246,9 @@ class Parking:
                 listeners = run.set_signal(run.signal_for(verdict))
         for listener in listeners:
             listener()
+        due = self.next_due()
+        if verdict is None and due is not None:
+            run.clock.idle_until(due)
         self.hint()
 
     def unwind_if_over(self) -> None:

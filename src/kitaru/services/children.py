@@ -6,10 +6,11 @@ from kitaru.core.failure import Failure
 from kitaru.core.mutations import CallRecorded, CallStarted
 from kitaru.core.ports import EncodedInputs
 from kitaru.core.rows import CallRow, RecordedCall
-from kitaru.core.states import CallKind, CallStatus
+from kitaru.core.states import CallKind, CallStatus, Status
 from kitaru.engine.identity import Identity
 from kitaru.engine.parking import Parked
 from kitaru.engine.run import Run
+from kitaru.engine.signals import KitaruCancelled
 from kitaru.errors import FailureOrigin
 
 
@@ -70,7 +71,11 @@ class ChildCall:
             )
 
     def cancelled(self, error: BaseException) -> None:
-        """The body has been told that the child was cancelled."""
+        """The body is to be told that the child was cancelled; where it is cancelled itself, that comes first."""
+        run = self._run
+        if run.store.executions.status(run.execution_id) is Status.CANCELLED:
+            run.stop(KitaruCancelled(f"execution {run.execution_id} was cancelled"))
+            run.check_signal()
         self._run.remember(error, self.call_id, FailureOrigin.USER_CODE)
 
     def park(self, timeout: float | None) -> None:

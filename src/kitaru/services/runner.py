@@ -27,11 +27,15 @@ from kitaru.stacks.local import at_process_end
 LOCAL = "local"
 _TICK = 0.1
 _SLOW_CALL = 200_000
+_CLEAN_UP_SECONDS = 2.0
 _SWEEP_LIMIT = 100
 
 
 class Active:
-    """An execution that this process runs. ``done`` is set once the store has its last word."""
+    """An execution that this process runs.
+
+    ``done`` is set once the store has its last word, ``unwound`` once its body has ended here.
+    """
 
     def __init__(
         self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool, hint: Callable[[], None]
@@ -43,6 +47,7 @@ class Active:
         self.run: Run | None = None
         self.outcome: Outcome | None = None
         self.done = threading.Event()
+        self.unwound = threading.Event()
         self.attached = 0  # handles that wait for it; changed under the lock of the runner
         self._signal: Signal | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -214,6 +219,7 @@ class Runner:
             if active.counted:
                 self._counted -= 1
         active.finish()
+        active.unwound.set()
         self._fill_places()
 
     def _fill_places(self) -> None:
@@ -274,7 +280,8 @@ class Runner:
         rows += executions.due(runner_id=runner_id, project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
         for row in rows:
             definition = registry.get(row.flow_ref)
-            if definition is not None and row.execution_id not in self._active:
+            begun = row.epoch > 0  # one that has never run is in the queue, and begins when there is a place for it
+            if begun and definition is not None and row.execution_id not in self._active:
                 self.claim(row, definition, attempt=row.attempt)
 
     def sweep(self) -> None:
@@ -324,6 +331,8 @@ class Runner:
             while self._active and self._patient:
                 for active in list(self._active.values()):
                     active.done.wait()
+                    # One that was cancelled is done before its body has cleaned up; it may also never end.
+                    active.unwound.wait(_CLEAN_UP_SECONDS)
                     self._active.pop(active.row.execution_id, None)
         except KeyboardInterrupt:
             self.interrupted()
