@@ -89,10 +89,12 @@ class SkippingClock(SystemClock):
             self._skip(seconds)
 
     def idle_until(self, at: Microseconds) -> None:
-        self._skip(round((at - self.now()) / 1_000_000, 1))
+        seconds = (at - self.now()) / 1_000_000
+        if seconds > 0:
+            self._skip(seconds)
 
     def _skip(self, seconds: float) -> None:
-        self.pauses.append(seconds)
+        self.pauses.append(round(seconds * 2) / 2)
         self._skipped += seconds
 
 

@@ -76,7 +76,7 @@ def test_s2_4_each_attempt_is_recorded_with_times_status_and_failure() -> None:
         return work()
 
     handle = agent.run()
-    assert handle.wait(timeout=TIMEOUT) == "third time lucky"
+    assert handle.wait() == "third time lucky"
     assert clock.pauses == [60, 60]
     call = record(handle).checkpoints[0]
     first, second, third = call.attempts
@@ -111,7 +111,7 @@ def test_s2_4_an_attempt_is_recorded_before_the_next_one_starts(submitted: bool)
     def agent() -> int:
         return work.submit().result() if submitted else work()
 
-    assert agent.run().wait(timeout=TIMEOUT) == 3
+    assert agent.run().wait() == 3
     assert seen == [
         [],
         [(1, "failed", "attempt 1")],
@@ -135,7 +135,7 @@ def test_s2_4_an_attempt_of_an_async_checkpoint_is_recorded_before_the_next_one_
     async def agent() -> int:
         return await work()
 
-    assert agent.run().wait(timeout=TIMEOUT) == 3
+    assert agent.run().wait() == 3
     assert seen == [0, 1, 2]
 
 

@@ -139,13 +139,12 @@ def test_a_failure_whose_message_no_database_can_keep_is_recorded_with_escapes(s
     assert found.failure == failure.__class__("builtins:ValueError", "a\\x00b\\udcff é", FailureOrigin.USER_CODE)
 
 
-@pytest.mark.parametrize("to", [Status.WAITING, Status.PENDING])
-def test_an_execution_that_is_parked_or_handed_back_has_no_runner_and_no_end(store: Store, to: Status) -> None:
+def test_an_execution_that_is_handed_back_stays_with_its_runner_and_has_no_end(store: Store) -> None:
     epoch = start(store)
-    assert commit(store, epoch, StatusChanged(to, START)) is None
+    assert commit(store, epoch, StatusChanged(Status.PENDING, START)) is None
     found = store.executions.get("exec")
     assert found is not None
-    assert (found.status, found.runner_id, found.ended_at, found.epoch) == (to, None, None, epoch)
+    assert (found.status, found.runner_id, found.ended_at, found.epoch) == (Status.PENDING, "runner", None, epoch)
 
 
 def test_a_retried_execution_loses_the_failure_that_ended_it(store: Store) -> None:

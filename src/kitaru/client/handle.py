@@ -94,7 +94,7 @@ class FlowHandle(Generic[R]):
                 if stop_listening is None:
                     stop_listening = self._wiring.store.changes(changed.set)
                     continue  # look once more: it may have finished before anybody listened
-                clock.wait(changed, left)
+                changed.wait(left)  # not the clock: what is waited for is an event, not the passing of time
                 changed.clear()
         except KeyboardInterrupt:
             self._wiring.runner.interrupted()

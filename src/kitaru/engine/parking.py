@@ -11,13 +11,14 @@ Owned here, under the run's ``settling`` lock: ``_parked``, ``_busy``, ``_suspen
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from kitaru.core.clock import Microseconds
-from kitaru.core.mutations import Claimed, Commit, Conflict, Suspended
+from kitaru.core.mutations import Claimed, Commit, Conflict, Refusal, StatusChanged, Suspended
 from kitaru.core.rows import WaitRow
 from kitaru.core.states import Status, WaitStatus
 from kitaru.engine.committer import Verdict
@@ -149,11 +150,6 @@ class Parking:
         """True where the run is suspended or about to be."""
         return self.suspended or self._suspending
 
-    def next_due(self) -> Microseconds | None:
-        """When the first timer is due."""
-        with self._run.settling:
-            return min((parked.due_at for parked in self._parked if parked.due_at is not None), default=None)
-
     # ── suspending, on the runner's thread ───────────────────────────────────────────────────────
 
     def look(self) -> None:
@@ -178,6 +174,7 @@ class Parking:
             run.stop(LeaseLost(f"execution {run.execution_id} has been taken over"))
             return True
         with run.settling:
+            found = [(parked, outcome) for parked, outcome in found if parked in self._parked]  # others gave up
             for parked, outcome in found:
                 parked.outcome = outcome
                 self._parked.remove(parked)
@@ -235,6 +232,7 @@ class Parking:
         verdict = results[0][1]
         listeners: Sequence[Callable[[], None]] = ()
         with run.settling:
+            due = min((parked.due_at for parked in self._parked if parked.due_at is not None), default=None)
             self._suspending = False
             self.suspended = verdict is None
             self.suspended_at = run.clock.monotonic()
@@ -246,7 +244,6 @@ class Parking:
                 listeners = run.set_signal(run.signal_for(verdict))
         for listener in listeners:
             listener()
-        due = self.next_due()
         if verdict is None and due is not None:
             run.clock.idle_until(due)
         self.hint()
@@ -293,9 +290,20 @@ class Parking:
                 except KitaruStoreError:
                     return False
                 run.row = row._replace(epoch=row.epoch + 1, runner_id=runner_id)
-                self.suspended = False
-                return True
+                with run.settling:
+                    self.suspended = False
+                    if run.signal is None:
+                        return True
+                self._hand_back()
+                return False
             return False
+
+    def _hand_back(self) -> None:
+        """The body began to unwind while it was claimed: let the runner begin it anew."""
+        run = self._run
+        end = StatusChanged(Status.PENDING, run.clock.now())
+        with contextlib.suppress(Refusal, KitaruStoreError):  # then it is somebody else's, or an orphan in time
+            run.shared.committer.commit(Commit(run.execution_id, run.row.epoch, (end,)))
 
 
 def _has_ended(run: Run, child_id: str) -> bool:

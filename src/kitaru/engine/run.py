@@ -287,6 +287,8 @@ class Run:
 
     def flush_hints(self, older_than: int) -> None:
         """Show calls that were started before ``older_than``. Called by the process's timer."""
+        if self.parking.engaged:  # nothing works, and a suspended execution takes no hints
+            return
         slow = [
             call
             for call in list(self.under_way.values())

@@ -189,7 +189,8 @@ def _move(
     transaction: Transaction, execution_id: str, mutation: StatusChanged, *, runner_id: str | None, result: str | None
 ) -> None:
     state = transaction.state(execution_id)
-    owner = runner_id if mutation.to is Status.RUNNING else None
+    # A pending execution that was handed back is its runner's to go on with, while that lives.
+    owner = runner_id if mutation.to in (Status.RUNNING, Status.PENDING) else None
     type_, message, origin, detail = rows.failure_values(mutation.failure)
     transaction.connection.execute(
         statements.MOVE_EXECUTION,
