@@ -19,6 +19,7 @@ from kitaru.services.delete import delete
 from kitaru.services.find import find
 from kitaru.services.resume import resume
 from kitaru.services.retry import retry
+from kitaru.services.settings import positive
 from kitaru.services.wiring import Wiring
 
 MAX_LIMIT = 1000
@@ -86,7 +87,7 @@ class Executions:
         Raises:
             KitaruUsageError: A filter makes no sense.
         """
-        if not 1 <= limit <= MAX_LIMIT:
+        if positive(limit, "limit") > MAX_LIMIT:
             raise KitaruUsageError(f"limit={limit!r}: between 1 and {MAX_LIMIT}; use after= for more.")
         where = ExecutionFilter(
             flow=flow,
