@@ -16,6 +16,7 @@ from kitaru.errors import (
     KitaruExecutionError,
     KitaruNotFoundError,
     KitaruStateError,
+    KitaruStoreError,
     KitaruUserCodeError,
 )
 from kitaru.services.cancel import cancel
@@ -172,6 +173,8 @@ class FlowHandle(Generic[R]):
         outcome = active.outcome
         if outcome.unwritten is not None:
             assert outcome.unwritten.failure is not None
+            if self._child is not None and isinstance(outcome.error, KitaruStoreError):
+                self._child.lost(outcome.error)
             raise KitaruExecutionError(
                 f"execution {self.exec_id} was stopped: {outcome.error} What was recorded before is safe; "
                 "its failure is written as soon as the store takes it, and it can be retried then.",

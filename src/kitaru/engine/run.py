@@ -14,14 +14,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitaru.core.clock import Clock
 from kitaru.core.ids import Ids
 from kitaru.core.mutations import CallStarted, Commit, Fenced, HandledChanged, Mutation, Refusal
 from kitaru.core.ports import Store, Values
-from kitaru.core.rows import ExecutionRow
+from kitaru.core.rows import CachedOutput, ExecutionRow
 from kitaru.core.states import CallStatus, Status
 from kitaru.engine.call import Call
 from kitaru.engine.committer import Committer, Sink, Verdict
@@ -220,6 +220,25 @@ class Run:
                 self._on_signal.append(listener)
                 return
         listener()
+
+    @contextlib.contextmanager
+    def needing_the_store(self) -> Generator[None, None, None]:
+        """Around what Kitaru itself stores or reads for the body and its calls.
+
+        Where the store fails the body unwinds: its ``except Exception`` must not take that for a failure
+        of the call and go another way, which could not be recorded either.
+        """
+        try:
+            yield
+        except KitaruStoreError as reason:
+            self.stop(StoreLost(reason))
+            assert self.signal is not None
+            raise self.signal from None
+
+    def look_up(self, cache_key: str) -> CachedOutput | None:
+        """Ask the cross-run cache (S3.5)."""
+        with self.needing_the_store():
+            return self.store.calls.cached(cache_key, apart_from=self.execution_id)
 
     def signal_for(self, verdict: Verdict) -> Signal:
         """What the body gets when a commit was not written."""

@@ -60,7 +60,7 @@ def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
         if isinstance(effect, Attempt):
             answer = _attempt(effect.call, effect.scope)
         elif isinstance(effect, LookUp):
-            answer = run.store.calls.cached(effect.key, apart_from=run.execution_id)
+            answer = run.look_up(effect.key)
         elif isinstance(effect, Write):
             answer = run.write(effect.mutations)
         else:

@@ -9,7 +9,7 @@ from kitaru.core.rows import CallRow, RecordedCall
 from kitaru.core.states import CallKind, CallStatus
 from kitaru.engine.identity import Identity
 from kitaru.engine.run import Run
-from kitaru.errors import FailureOrigin
+from kitaru.errors import FailureOrigin, KitaruStoreError
 
 
 class ChildCall:
@@ -71,6 +71,12 @@ class ChildCall:
     def cancelled(self, error: BaseException) -> None:
         """The body has been told that the child was cancelled."""
         self._run.remember(error, self.call_id, FailureOrigin.USER_CODE)
+
+    def lost(self, reason: KitaruStoreError) -> None:
+        """The store did not take the child's end, so the parent's body, which would act on it, unwinds too."""
+        if self.on_its_body():
+            with self._run.needing_the_store():
+                raise reason
 
     def check_signal(self) -> None:
         """Raise what unwinds the parent, where its body is the one that waits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,14 @@ def start(
             flow or other inputs. Nothing has been recorded.
         KitaruSerializationError: An argument cannot be carried; its path is in the message.
     """
+    scope = current.get()
+    with contextlib.nullcontext() if scope is None else scope.run.needing_the_store():
+        return _start(wiring, definition, args, kwargs, options)
+
+
+def _start(
+    wiring: Wiring, definition: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], options: StartOptions
+) -> Started:
     inputs = wiring.values.encode_inputs(definition.binder.bind(args, kwargs), allow_opaque=False)
     _check(wiring, options)
     execution_id = options.execution_id
