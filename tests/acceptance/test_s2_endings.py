@@ -5,10 +5,27 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 import kitaru
 from kitaru import KitaruUserCodeError, checkpoint, flow
+from kitaru.engine.run import Run
 from kitaru.services import wiring
 from tests.acceptance.runs import TIMEOUT, Breakage, call_ids, failure_of, record, retry
+
+
+@pytest.fixture
+def body_ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a flow's body has ended and its execution waits for the calls that are under way."""
+    ended = threading.Event()
+    wait_until_closed = Run.wait_until_closed
+
+    def tell_and_wait(run: Run) -> None:
+        ended.set()
+        wait_until_closed(run)
+
+    monkeypatch.setattr(Run, "wait_until_closed", tell_and_wait)
+    return ended
 
 
 def test_s2_5_an_uncaught_failure_ends_the_execution_and_no_later_checkpoint_starts() -> None:
@@ -39,25 +56,25 @@ def test_s2_5_an_uncaught_failure_ends_the_execution_and_no_later_checkpoint_sta
     assert (execution.failure.type, execution.failure.message) == ("builtins:ValueError", "no second")
 
 
-def test_s2_5_submitted_calls_that_have_not_begun_are_not_started_once_the_flow_has_failed() -> None:
+def test_s2_5_submitted_calls_that_have_not_begun_are_not_started_once_the_flow_has_failed(
+    body_ended: threading.Event,
+) -> None:
     ran: list[int] = []
     kitaru.configure(max_threads=2)
     try:
         both_busy = threading.Barrier(3, timeout=TIMEOUT)
-        may_end = threading.Event()
 
         @checkpoint
         def work(x: int) -> int:
             ran.append(x)
             both_busy.wait()
-            assert may_end.wait(TIMEOUT)
+            assert body_ended.wait(TIMEOUT)
             return x
 
         @flow
         def agent() -> None:
             work.map(range(50))
             both_busy.wait()
-            threading.Timer(0.01, may_end.set).start()  # after the body has ended
             raise ValueError("that is enough")
 
         handle = agent.run()
@@ -97,23 +114,21 @@ def test_s2_5_async_calls_that_have_not_begun_are_not_started_once_the_flow_has_
     assert ran.count("background") <= 1, "what was under way may end; nothing new begins"
 
 
-def test_s2_5_a_submitted_call_is_not_tried_again_once_the_flow_has_failed() -> None:
+def test_s2_5_a_submitted_call_is_not_tried_again_once_the_flow_has_failed(body_ended: threading.Event) -> None:
     failed_once = threading.Event()
-    flow_failed = threading.Event()
     ran: list[int] = []
 
     @checkpoint(retries=1_000)
     def work() -> None:
         ran.append(1)
         failed_once.set()
-        assert flow_failed.wait(TIMEOUT)
+        assert body_ended.wait(TIMEOUT)
         raise ValueError("again")
 
     @flow
     def agent() -> None:
         work.submit()
         assert failed_once.wait(TIMEOUT)
-        threading.Timer(0.05, flow_failed.set).start()
         raise LookupError("that is enough")
 
     handle = agent.run()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kitaru import checkpoint, flow
+from kitaru import CheckpointFuture, checkpoint, flow
 from tests.acceptance.runs import TIMEOUT, Breakage, failure_of, retry
 from tests.acceptance.sequels import Counter, Sequel
 
@@ -254,3 +254,47 @@ def test_s3_1_a_key_cannot_collide_with_a_digest() -> None:
 
     digest = wiring().store.calls.memo(sequel.handle.exec_id)[0].input_digest
     assert sequel.resume(lambda: counter.work.with_options(key=digest)(2)) == (2, 2)
+
+
+ALIASED = pytest.mark.xfail(
+    strict=True, reason="the function is given the caller's own objects, which may change after they were recorded"
+)
+
+
+@ALIASED
+def test_s3_3_a_submitted_call_works_on_the_inputs_that_were_recorded_for_it() -> None:
+    body_goes_on = threading.Event()
+
+    @checkpoint
+    def total(numbers: list[int]) -> int:
+        assert body_goes_on.wait(TIMEOUT)
+        return sum(numbers)
+
+    @flow
+    def agent() -> list[int]:
+        numbers: list[int] = []
+        futures: list[CheckpointFuture[int]] = []
+        for number in (1, 2, 3):
+            numbers.append(number)
+            futures.append(total.submit(numbers))
+        body_goes_on.set()
+        return [future.result() for future in futures]
+
+    assert agent.run().wait(timeout=TIMEOUT) == [1, 3, 6]
+
+
+@ALIASED
+def test_s3_3_a_further_attempt_works_on_the_inputs_that_were_recorded_and_not_on_what_the_first_made_of_them() -> None:
+    @checkpoint(retries=1)
+    def drain(queue: list[int]) -> list[int]:
+        taken = [queue.pop()]
+        if len(queue) == 2:
+            raise ConnectionError("after the first")
+        return taken
+
+    @flow
+    def agent() -> list[int]:
+        return drain([1, 2, 3])
+
+    with pytest.raises(Exception, match="after the first"):
+        agent.run().wait(timeout=TIMEOUT)
