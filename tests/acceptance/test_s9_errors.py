@@ -309,15 +309,15 @@ def _nested() -> None:
 
 MESSAGES: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
     (lambda: my_agent("x"), errors.KitaruUsageError, ["my_agent(...)", "without a record", "my_agent.run(...)"]),
-    (lambda: my_agent.run(), errors.KitaruUsageError, ["my_agent", "'url'", "my_agent(url: 'str')"]),
+    (my_agent.run, errors.KitaruUsageError, ["my_agent", "'url'", "my_agent(url: 'str')"]),
     (lambda: my_agent.run("x", stack="prod"), errors.KitaruUsageError, ["no stack", "'prod'", "local"]),
     (lambda: my_agent.run("x", execution_id="a b"), errors.KitaruUsageError, ["execution_id='a b'", "letters, digits"]),
-    (lambda: _wrong_execution_id(), errors.KitaruUsageError, ["'done'", "other inputs", "Use another id"]),
+    (_wrong_execution_id, errors.KitaruUsageError, ["'done'", "other inputs", "Use another id"]),
     (lambda: my_agent.run("x", retries=-1), errors.KitaruUsageError, ["my_agent.run()", "retries=-1", "0 or more"]),
     (lambda: flow(5), errors.KitaruUsageError, ["@flow", "5", "a function"]),  # type: ignore[call-overload]
     (lambda: fetch("x"), errors.KitaruContextError, ["fetch()", "outside a flow", ".fn()"]),
     (lambda: fetch.submit("x"), errors.KitaruContextError, ["fetch.submit()", "outside a flow", "@flow"]),
-    (lambda: _nested(), errors.KitaruContextError, ["fetch()", "inside the checkpoint nests", ".fn()"]),
+    (_nested, errors.KitaruContextError, ["fetch()", "inside the checkpoint nests", ".fn()"]),
     (lambda: kitaru.log(a=1), errors.KitaruContextError, ["kitaru.log()", "outside a flow", "in a flow's body"]),
     (lambda: KitaruClient().executions.get("zzz"), errors.KitaruNotFoundError, ["'zzz'", "kitaru.db"]),
     (lambda: KitaruClient().executions.list(limit=0), errors.KitaruUsageError, ["limit=0", "1 or more"]),
