@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitaru.core.clock import Clock
@@ -75,6 +75,24 @@ class Raised(NamedTuple):
     origin: FailureOrigin
     task: asyncio.Task[Any] | None
     body_steps: int
+
+
+class _NeedingTheStore:
+    """See ``Run.needing_the_store``. A ``contextmanager`` would cost each call 1 us more."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, KitaruStoreError):
+            self._run.stop(StoreLost(error))
+            assert self._run.signal is not None
+            raise self._run.signal from None
 
 
 class Run:
@@ -221,19 +239,13 @@ class Run:
                 return
         listener()
 
-    @contextlib.contextmanager
-    def needing_the_store(self) -> Generator[None, None, None]:
+    def needing_the_store(self) -> _NeedingTheStore:
         """Around what Kitaru itself stores or reads for the body and its calls.
 
         Where the store fails the body unwinds: its ``except Exception`` must not take that for a failure
         of the call and go another way, which could not be recorded either.
         """
-        try:
-            yield
-        except KitaruStoreError as reason:
-            self.stop(StoreLost(reason))
-            assert self.signal is not None
-            raise self.signal from None
+        return _NeedingTheStore(self)
 
     def look_up(self, cache_key: str) -> CachedOutput | None:
         """Ask the cross-run cache (S3.5)."""
