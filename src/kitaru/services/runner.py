@@ -27,11 +27,15 @@ from kitaru.stacks.local import at_process_end
 LOCAL = "local"
 _TICK = 0.1
 _SLOW_CALL = 200_000
+_CLEAN_UP_SECONDS = 2.0
 _SWEEP_LIMIT = 100
 
 
 class Active:
-    """An execution that this process runs. ``done`` is set once the store has its last word."""
+    """An execution that this process runs.
+
+    ``done`` is set once the store has its last word, ``left`` once its thread has left the body too.
+    """
 
     def __init__(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> None:
         self.row = row
@@ -40,6 +44,7 @@ class Active:
         self.run: Run | None = None
         self.outcome: Outcome | None = None
         self.done = threading.Event()
+        self.left = threading.Event()
         self._signal: Signal | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -60,8 +65,12 @@ class Active:
     def finish(self) -> None:
         """Let everybody go on who waits for it."""
         self.done.set()
-        while self._listeners:
-            self._listeners.pop()()
+        while True:
+            try:
+                listener = self._listeners.pop()
+            except IndexError:  # the last one is gone: asked for so, as another thread may be at it too
+                return
+            listener()
 
     def on_done(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` on any thread once it is done, at once where it is."""
@@ -185,6 +194,7 @@ class Runner:
                 del self._active[active.row.execution_id]
             if active.counted:
                 self._counted -= 1
+        active.left.set()
         active.finish()
         self._fill_places()
 
@@ -195,7 +205,13 @@ class Runner:
                     return
                 active = self._queue.popleft()
                 self._counted += 1
-            claimed = self._claim(active.row, self.lease.runner_id, active.row.attempt)
+            try:
+                claimed = self._claim(active.row, self.lease.runner_id, active.row.attempt)
+            except KitaruStoreError:  # it keeps its turn, and the heartbeat tries again
+                with self._lock:
+                    self._queue.appendleft(active)
+                    self._counted -= 1
+                return
             if claimed is None:  # cancelled while it was pending
                 active.outcome = Outcome(None)
                 self._ended(active)
@@ -228,6 +244,7 @@ class Runner:
             if active.run is not None:
                 active.run.flush_hints(older_than)
         self._write_ends()
+        self._fill_places()
         if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
             self.sweep()
 
@@ -268,7 +285,12 @@ class Runner:
         self._patient = False
 
     def drain(self) -> None:
-        """Let running flows finish (S1.6), and the orphans that this process was to pick up first."""
+        """Let running flows finish (S1.6), and the orphans that this process was to pick up first.
+
+        A cancelled execution has finished already. Its body gets a moment to clean up; one that hangs in
+        a call cannot hold the process.
+        """
+        grace = _CLEAN_UP_SECONDS
         try:
             if self._heartbeat is not None and self._swept_at is None:
                 # A process that ends at once would end before its heartbeat has looked for them.
@@ -277,6 +299,9 @@ class Runner:
             while self._active and self._patient:
                 for active in list(self._active.values()):
                     active.done.wait()
+                    began = self._shared.clock.monotonic()
+                    active.left.wait(max(grace, 0.0))
+                    grace -= self._shared.clock.monotonic() - began
                     self._active.pop(active.row.execution_id, None)
         except KeyboardInterrupt:
             self.interrupted()
