@@ -108,7 +108,7 @@ class Watching:
     def commit(self, commits: Sequence[Commit]) -> Sequence[Refusal | None]:
         for digest in re.findall(r'"digest":"([0-9a-f]{64})"', repr(commits)):
             self.named.append(digest)
-            if not (self._artifacts / digest[:2] / digest).exists():
+            if not (self._artifacts / digest).exists():
                 self.missing.append(digest)
         return self._store.commit(commits)
 
