@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ import kitaru
 from kitaru import KitaruUserCodeError, checkpoint, flow
 from kitaru.engine.run import Run
 from kitaru.services import wiring
+from kitaru.services.runner import Active, Runner
 from tests.acceptance.runs import TIMEOUT, Breakage, call_ids, failure_of, record, retry
 
 
@@ -186,3 +188,29 @@ def test_s2_5_and_seed_what_succeeded_before_the_failure_is_not_run_again() -> N
     assert retry(handle).wait(timeout=TIMEOUT) == "pa"
     assert ran == ["fetch", "summarise", "summarise"]
     assert call_ids(handle) == ["fetch", "summarise"]
+
+
+def test_s1_5_the_original_exception_is_at_hand_even_where_the_flow_had_failed_before_the_handle_was_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launch = Runner.launch
+
+    def launch_and_wait(runner: Runner, *args: Any, **options: Any) -> Active:
+        active = launch(runner, *args, **options)
+        assert active.done.wait(TIMEOUT)
+        return active
+
+    monkeypatch.setattr(Runner, "launch", launch_and_wait)
+    error = ValueError("the very object")
+
+    @checkpoint
+    def work() -> None:
+        raise error
+
+    @flow
+    def agent() -> None:
+        work()
+
+    handle = agent.run()
+    assert failure_of(handle).__cause__ is error
+    assert failure_of(retry(handle)).__cause__ is error

@@ -113,21 +113,22 @@ class Executions:
 
     def handle(self, exec_id: str) -> FlowHandle[Any]:
         """A handle of an execution, to wait for it or to cancel it."""
-        return self._handle(find(self._wiring, exec_id).execution_id)
+        return FlowHandle(self._wiring, find(self._wiring, exec_id).execution_id)
 
     def retry(self, exec_id: str) -> FlowHandle[Any]:
         """Run a failed execution again, its recorded work reused (S6.4).
 
         Raises ``KitaruStateError`` where it is not failed.
         """
-        return self._handle(retry(self._wiring, exec_id))
+        active = retry(self._wiring, exec_id)
+        return FlowHandle(self._wiring, active.row.execution_id, active)
 
     def resume(self, exec_id: str) -> FlowHandle[Any]:
         """Go on with an execution whose process has died; where its owner lives, nothing happens (S6.4a).
 
         Raises ``KitaruStateError`` where it is finished.
         """
-        return self._handle(resume(self._wiring, exec_id))
+        return FlowHandle(self._wiring, *resume(self._wiring, exec_id))
 
     def cancel(self, exec_id: str) -> None:
         """Cancel an execution and its children (S6.8). Raises ``KitaruStateError`` where it has ended."""
@@ -136,9 +137,6 @@ class Executions:
     def delete(self, exec_id: str) -> None:
         """Delete a finished execution. Raises ``KitaruStateError`` where it is not finished."""
         delete(self._wiring, exec_id)
-
-    def _handle(self, execution_id: str) -> FlowHandle[Any]:
-        return FlowHandle(self._wiring, execution_id)
 
 
 def _statuses(status: Status | str | Sequence[Status | str] | None) -> tuple[Status, ...] | None:

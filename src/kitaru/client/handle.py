@@ -41,12 +41,15 @@ class FlowHandle(Generic[R]):
         exec_id: The execution's id: store it, log it, look it up with ``KitaruClient``.
     """
 
-    def __init__(self, wiring: Wiring, exec_id: str, child: ChildCall | None = None) -> None:
+    def __init__(
+        self, wiring: Wiring, exec_id: str, active: Active | None = None, child: ChildCall | None = None
+    ) -> None:
         self.exec_id = exec_id
         self._wiring = wiring
         self._child = child
-        # Held here and not looked up later: it keeps the original exception of a failed execution.
-        self._active = wiring.runner.active(exec_id)
+        # Held here and not looked up later: it keeps the original exception of a failed execution. Whoever has
+        # just started it hands it in, because it may have ended by now.
+        self._active = active or wiring.runner.active(exec_id)
 
     @property
     def status(self) -> Status:

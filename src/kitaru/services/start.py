@@ -21,7 +21,7 @@ from kitaru.errors import KitaruUsageError
 from kitaru.services.children import ChildCall
 from kitaru.services.recover import recover
 from kitaru.services.retry import retry_row
-from kitaru.services.runner import LOCAL
+from kitaru.services.runner import LOCAL, Active
 from kitaru.services.wiring import Wiring
 
 
@@ -39,9 +39,10 @@ class StartOptions:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An execution that is on its way; ``child`` is set where a flow's body has started it."""
+    """An execution that is on its way: in this process where ``active``, by a flow's body where ``child``."""
 
     execution_id: str
+    active: Active | None
     child: ChildCall | None = None
 
 
@@ -101,10 +102,10 @@ def _start(
         image=None if options.image is None else options.image.to_json(),
         tags=options.tags,
     )
-    _create(wiring, definition, row, is_child=scope is not None, child=child)
+    active = _create(wiring, definition, row, is_child=scope is not None, child=child)
     if child is not None:
         child.started()
-    return Started(row.execution_id, child)
+    return Started(row.execution_id, active, child)
 
 
 def _check(wiring: Wiring, options: StartOptions) -> None:
@@ -135,7 +136,7 @@ def _child_call(definition: FlowDefinition, inputs: EncodedInputs, execution_id:
 
 def _create(
     wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, child: ChildCall | None
-) -> None:
+) -> Active | None:
     runner = wiring.runner
     runner_id = runner.begin()
     # A child always gets a thread: its parent holds a place while it waits, so all could wait for ever.
@@ -148,22 +149,20 @@ def _create(
     except AlreadyExists:
         if place and not is_child:
             runner.release()
-        _go_on(wiring, definition, row, is_child=is_child, child=child)
-        return
+        return _go_on(wiring, definition, row, is_child=is_child, child=child)
     except BaseException:
         if place and not is_child:
             runner.release()
         raise
     crash_point("after_create")
     if place:
-        runner.launch(owned, definition, counted=not is_child)
-    else:
-        runner.queue(owned, definition)
+        return runner.launch(owned, definition, counted=not is_child)
+    return runner.queue(owned, definition)
 
 
 def _go_on(
     wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, child: ChildCall | None
-) -> None:
+) -> Active | None:
     """The id is recorded already: check that the same is meant, and see that it goes on."""
     existing = wiring.store.executions.get(row.execution_id)
     if existing is None:
@@ -176,6 +175,7 @@ def _go_on(
         )
     handled = child is not None and child.failure_was_handled
     if existing.status is Status.FAILED and is_child and not handled:
-        retry_row(wiring, existing, definition)
-    elif existing.status in (Status.RUNNING, Status.PENDING):
-        recover(wiring, existing, definition)
+        return retry_row(wiring, existing, definition)
+    if existing.status in (Status.RUNNING, Status.PENDING):
+        return recover(wiring, existing, definition)
+    return None
