@@ -91,6 +91,7 @@ class Runner:
         self._active: dict[str, Active] = {}
         self._queue: deque[Active] = deque()
         self._unwritten: list[tuple[Active, StatusChanged]] = []
+        self._in_doubt: list[tuple[ExecutionRow, FlowDefinition]] = []
         self._counted = 0
         self._heartbeat: Heartbeat | None = None
         self._changed = True
@@ -98,6 +99,7 @@ class Runner:
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
         self._sweeping = threading.Lock()
+        self._catching_up = threading.Lock()
         self._swept_at: float | None = None
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
@@ -148,8 +150,19 @@ class Runner:
     def claim(self, row: ExecutionRow, definition: FlowDefinition, *, attempt: int) -> Active | None:
         """Take an execution over and run it; None where somebody else was first."""
         runner_id = self.begin()
-        claimed = self._claim(row, runner_id, attempt)
+        try:
+            claimed = self._claim(row, runner_id, attempt)
+        except KitaruStoreError:
+            self.doubt(row._replace(runner_id=runner_id), definition)
+            raise
         return None if claimed is None else self.launch(claimed, definition, counted=False)
+
+    def doubt(self, row: ExecutionRow, definition: FlowDefinition) -> None:
+        """The commit failed by which this process was to own an execution; only its answer may have been lost.
+
+        Then the store says that this living process runs it, so nobody else may: the heartbeat looks.
+        """
+        self._in_doubt.append((row, definition))
 
     def active(self, execution_id: str) -> Active | None:
         """The execution, where this process is running it or will, or where the store has not taken its end yet."""
@@ -243,7 +256,9 @@ class Runner:
         for active in list(self._active.values()):
             if active.run is not None:
                 active.run.flush_hints(older_than)
-        self._write_ends()
+        with self._catching_up:  # a test may be at it beside the heartbeat
+            self._write_ends()
+            self._settle_doubts()
         self._fill_places()
         if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
             self.sweep()
@@ -277,6 +292,17 @@ class Runner:
             with contextlib.suppress(Refusal):  # somebody else has taken it over, or it was cancelled
                 self._shared.committer.commit(Commit(active.row.execution_id, active.row.epoch, (end,)))
             self._unwritten.pop(0)
+
+    def _settle_doubts(self) -> None:
+        while self._in_doubt:
+            row, definition = self._in_doubt[0]
+            found = self._shared.store.executions.get(row.execution_id)
+            if found is not None and found.runner_id == row.runner_id and self.active(row.execution_id) is None:
+                if found.status is Status.RUNNING:
+                    self.launch(found, definition, counted=False)
+                elif found.status is Status.PENDING:
+                    self.queue(found, definition)
+            self._in_doubt.pop(0)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 

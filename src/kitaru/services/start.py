@@ -17,7 +17,7 @@ from kitaru.engine.context import body_run, current
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.identity import Identity, child_execution_id
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruStoreError, KitaruUsageError
 from kitaru.services.children import ChildCall
 from kitaru.services.recover import recover
 from kitaru.services.retry import retry_row
@@ -150,9 +150,11 @@ def _create(
         if place and not is_child:
             runner.release()
         return _go_on(wiring, definition, row, is_child=is_child, child=child)
-    except BaseException:
+    except BaseException as error:
         if place and not is_child:
             runner.release()
+        if isinstance(error, KitaruStoreError):
+            runner.doubt(owned, definition)
         raise
     crash_point("after_create")
     if place:
