@@ -47,6 +47,10 @@ class FailingStore:
             self._store.commit(commits)
         raise KitaruStoreError(MESSAGE)
 
+    def heal(self) -> None:
+        """Fail no more."""
+        self._fails = lambda _: False
+
     def close(self) -> None:
         pass
 

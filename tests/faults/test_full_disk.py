@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -119,7 +120,7 @@ def test_a_full_disk_loses_no_flow_that_waits_for_its_turn(small_disk: Path, mon
     _go_on.clear()
     handles = [one_at_a_time.run(x) for x in range(3)]
     ballast = small_disk / "ballast"
-    with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as file:
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
     _go_on.set()

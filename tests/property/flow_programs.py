@@ -241,12 +241,12 @@ class Durable:
         kitaru.log(seen=x)
 
 
-def interpret(program: Program, calls: Calls) -> list[Any]:
+def interpret(program: Program, calls: Calls) -> list[Any]:  # noqa: C901  # a branch for each kind of step
     """Run a program; the values that it has come across, in order."""
     out: list[Any] = []
     last = 0
 
-    def run(steps: Program) -> None:
+    def run(steps: Program) -> None:  # noqa: C901  # likewise
         nonlocal last
         for kind, *operands in steps:
             if kind == "call":
@@ -287,7 +287,7 @@ def interpret(program: Program, calls: Calls) -> list[Any]:
     return out
 
 
-async def interpret_async(program: Program) -> list[Any]:
+async def interpret_async(program: Program) -> list[Any]:  # noqa: C901  # likewise
     """The same in the language of async flows: await, gather and task groups."""
     out: list[Any] = []
     last = 0
@@ -310,7 +310,7 @@ async def interpret_async(program: Program) -> list[Any]:
                 raise ChildFailed(str(error.__cause__)) from error
             raise
 
-    async def run(steps: Program) -> None:
+    async def run(steps: Program) -> None:  # noqa: C901  # likewise
         nonlocal last
         for kind, *operands in steps:
             if kind == "call":

@@ -183,18 +183,25 @@ def _drawn(store: Store, execution_id: str) -> Drawn:
 def _check_outcome(store: Store, program: Program) -> Counter[tuple[Any, ...]]:
     """The same result, or the same failure, as in plain Python; the calls that plain Python makes."""
     plain = Plain(_drawn(store, EXECUTION_ID), Counter())
+    expected = _in_plain_python(program, plain)
     end: Execution = KitaruClient().executions.get(EXECUTION_ID)
-    try:
-        expected = interpret(program, plain)
-    except FOR_GOOD as error:
+    if isinstance(expected, Exception):
         assert end.status is Status.FAILED
         assert end.failure is not None
-        assert (end.failure.type.rpartition(":")[2], end.failure.message) == (type(error).__name__, str(error))
+        assert end.failure.type.rpartition(":")[2] == type(expected).__name__
+        assert end.failure.message == str(expected)
     else:
         assert end.status is Status.COMPLETED
         assert end.result == expected
     assert end.metadata.get("seen") == plain.logged
     return plain.calls
+
+
+def _in_plain_python(program: Program, plain: Plain) -> list[Any] | Exception:
+    try:
+        return interpret(program, plain)
+    except FOR_GOOD as error:
+        return error
 
 
 def _check_effects(world: World, calls: Counter[tuple[Any, ...]], end: Recorded, kills: int) -> None:
