@@ -43,8 +43,8 @@ def first() -> int:
 @checkpoint
 def second(before: int) -> int:
     effect("second")
-    (FOLDER / f"second-{os.getpid()}").touch()
-    wait_for("go on")
+    (FOLDER / f"second {os.getpid()}").touch()
+    wait_for(f"go on {os.getpid()}")
     return os.getpid()
 
 
@@ -56,9 +56,12 @@ def third(before: int) -> int:
 
 @flow
 def held() -> list[int]:
-    one = first()
-    two = second(one)
-    return [one, two, third(two)]
+    try:
+        one = first()
+        two = second(one)
+        return [one, two, third(two)]
+    finally:
+        (FOLDER / f"left {os.getpid()}").touch()
 
 
 @flow

@@ -65,28 +65,31 @@ def _effects(folder: Path) -> list[tuple[str, int, str]]:
     return [(name, int(pid), key) for name, pid, key in lines]
 
 
-def test_s6_2_a_runner_that_was_stopped_past_its_lease_records_nothing_more(tmp_path: Path, start: Start) -> None:
+@pytest.mark.parametrize("first_to_go_on", ["taker", "stopped"])
+def test_s6_2_a_runner_that_was_stopped_past_its_lease_records_nothing_more(
+    first_to_go_on: str, tmp_path: Path, start: Start
+) -> None:
     stopped = start("hold")
-    _until((tmp_path / f"second-{stopped.pid}").exists)
+    _until((tmp_path / f"second {stopped.pid}").exists)
     stopped.send_signal(signal.SIGSTOP)
     taker = start("take_over")
-    _until((tmp_path / f"second-{taker.pid}").exists)  # the lease has run out: no file tells that, only time
-    (tmp_path / "go on").touch()
-    by_taker = _printed(taker)
-    store = wiring().store
-    recorded = store.calls.of("held"), store.calls.attempts("held"), store.executions.get("held")
+    _until((tmp_path / f"second {taker.pid}").exists)  # once the lease has run out
 
-    stopped.send_signal(signal.SIGCONT)
-    by_stopped = _printed(stopped)
+    def let_go_on(process: subprocess.Popen[str]) -> None:
+        (tmp_path / f"go on {process.pid}").touch()
+        if process is stopped:
+            process.send_signal(signal.SIGCONT)
+        _until((tmp_path / f"left {process.pid}").exists)  # its body has ended, or was unwound
 
-    assert by_taker == by_stopped == [stopped.pid, taker.pid, taker.pid]
-    assert (store.calls.of("held"), store.calls.attempts("held"), store.executions.get("held")) == recorded
-    assert [(name, pid) for name, pid, _ in _effects(tmp_path)] == [
-        ("first", stopped.pid),
-        ("second", stopped.pid),
-        ("second", taker.pid),
-        ("third", taker.pid),
-    ]
+    for process in (taker, stopped) if first_to_go_on == "taker" else (stopped, taker):
+        let_go_on(process)
+
+    assert _printed(taker) == _printed(stopped) == [stopped.pid, taker.pid, taker.pid]
+    second, third = wiring().store.calls.of("held")[1:]
+    assert (second.output, third.output) == (str(taker.pid), str(taker.pid))
+    assert sorted((name, pid) for name, pid, _ in _effects(tmp_path)) == sorted(
+        [("first", stopped.pid), ("second", stopped.pid), ("second", taker.pid), ("third", taker.pid)]
+    )
 
 
 def test_s6_2_four_processes_in_one_home_finish_all_flows_and_do_each_call_once(tmp_path: Path, start: Start) -> None:
