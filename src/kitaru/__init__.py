@@ -120,4 +120,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME_OF])
+    # Not all of globals(): what this module imports, and the packages inside it, are no names to use.
+    return sorted({*_HOME_OF, *(name for name in globals() if name.startswith("__"))})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,23 +64,27 @@ class Scripts:
 
 
 class Child:
-    """A running script."""
+    """A running script. Its errors are read by a thread, so that it never waits for a reader."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
+        self._errors: list[str] = []
+        self._reader = threading.Thread(target=self._read_errors)
+        self._reader.start()
 
     def expect(self, line: str) -> None:
         """Read what it prints, up to this line."""
-        assert self.process.stdout is not None
-        for printed in self.process.stdout:
-            if printed.strip() == line:
+        while True:
+            printed = self.read()
+            if printed == line:
                 return
-        assert self.process.stderr is not None
-        raise AssertionError(f"it ended without {line!r}: {self.process.stderr.read()}")
 
     def read(self) -> str:
+        """The next line that it prints."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        line = self.process.stdout.readline()
+        assert line, f"it has ended: {self._end()}"
+        return line.strip()
 
     def tell(self, line: str) -> None:
         assert self.process.stdin is not None
@@ -87,12 +92,34 @@ class Child:
         self.process.stdin.flush()
 
     def finish(self) -> tuple[list[str], str]:
-        """Wait for its end; what it printed since, and its errors."""
-        printed, errors = self.process.communicate(timeout=PATIENCE)
-        return printed.splitlines(), errors
+        """Wait for its end; what it printed since, and its errors.
+
+        Not by ``communicate``, which loses what ``readline`` has read ahead.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        hangs = threading.Timer(PATIENCE, self.process.kill)
+        hangs.start()
+        printed = self.process.stdout.read().splitlines()
+        self.process.wait(PATIENCE)
+        hangs.cancel()
+        hangs.join()
+        return printed, self._end()
 
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        if self.process.stdout is not None and not self.process.stdout.closed:
-            self.process.communicate()
+        self._end()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _end(self) -> str:
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return "".join(self._errors)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        self._errors.append(self.process.stderr.read())

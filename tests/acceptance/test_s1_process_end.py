@@ -334,6 +334,32 @@ else:
     assert KitaruClient().executions.get("of-the-child").result == 4
 
 
+def test_s6_8_the_body_of_a_cancelled_flow_may_clean_up_while_the_process_ends(scripts: Scripts) -> None:
+    scripts.write(
+        "agent.py",
+        HEAD
+        + """
+import kitaru
+
+@flow
+def my_agent() -> None:
+    try:
+        KitaruClient().executions.cancel(kitaru.current_execution_id())
+        double(1)
+    except kitaru.KitaruCancelled:
+        main_has_ended()
+        sys.stdout.write("cleaned up\\n")
+
+handle = my_agent.run()
+try:
+    handle.wait()
+except kitaru.KitaruCancelledError:
+    the_end()
+""",
+    )
+    assert scripts.run("agent.py") == ["cleaned up"]
+
+
 def test_s1_6_a_cancelled_flow_does_not_hold_the_process(scripts: Scripts) -> None:
     """Its body hangs in a thread that Python cannot end; the execution has ended."""
     scripts.write(

@@ -262,9 +262,26 @@ def test_s6_3_only_one_of_several_processes_takes_an_orphan_up(
     scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill_midway(scripts, monkeypatch, "agent.py", "agent", "a")
-    scripts.write("resume.py", RESUME)
-    processes = [scripts.popen("resume.py", "a") for _ in range(4)]
-    printed = [process.communicate(timeout=60) for process in processes]
+    scripts.write(
+        "resume.py",
+        """
+        import sys
+        from kitaru import KitaruClient, KitaruStateError
+        executions = KitaruClient().executions
+        print("ready", flush=True)
+        sys.stdin.readline()
+        try:
+            handle = executions.resume("a")
+        except KitaruStateError:  # another one has completed it already
+            handle = executions.handle("a")
+        print(handle.wait())
+        """,
+    )
+    processes = [scripts.popen("resume.py") for _ in range(4)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    printed = [process.communicate("go\n", timeout=60) for process in processes]
     assert [out for out, _ in printed] == ["a-1 a-2 a-3\n"] * 4, printed
     assert_completed_once(scripts, "a")
 

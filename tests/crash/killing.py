@@ -172,6 +172,7 @@ def _check_end(end: Snapshot, expected: Snapshot, kills: int) -> None:
     assert end.successes.keys() == expected.successes.keys()
     assert end.handled == expected.handled
     counts, usual = _by_key(end), _by_key(expected)
+    assert len(set(end.effects)) == len(counts)  # what ran again ran with the very same inputs
     assert counts.keys() == usual.keys()
     for key, count in counts.items():
         assert usual[key] <= count <= usual[key] + kills, f"{key} ran {count} times, undisturbed {usual[key]}"

@@ -16,7 +16,7 @@ class Artifacts:
         self._wiring = wiring
 
     def list(self, exec_id: str) -> tuple[Artifact, ...]:
-        """The artifacts of an execution, oldest first."""
+        """The artifacts of an execution, by name."""
         row = find(self._wiring, exec_id)
         rows = self._wiring.store.artifacts.list(row.execution_id)
         return tuple(artifact_record(self._wiring, row.execution_id, artifact) for artifact in rows)

@@ -22,6 +22,7 @@ from kitaru.services.delete import delete
 from kitaru.services.find import find
 from kitaru.services.resume import resume
 from kitaru.services.retry import retry
+from kitaru.services.settings import positive
 from kitaru.services.wiring import Wiring
 
 MAX_LIMIT = 1000
@@ -89,7 +90,7 @@ class Executions:
         Raises:
             KitaruUsageError: A filter makes no sense.
         """
-        if not 1 <= limit <= MAX_LIMIT:
+        if positive(limit, "limit") > MAX_LIMIT:
             raise KitaruUsageError(f"limit={limit!r}: between 1 and {MAX_LIMIT}; use after= for more.")
         where = ExecutionFilter(
             flow=flow,
@@ -115,21 +116,22 @@ class Executions:
 
     def handle(self, exec_id: str) -> FlowHandle[Any]:
         """A handle of an execution, to wait for it or to cancel it."""
-        return self._handle(find(self._wiring, exec_id).execution_id)
+        return FlowHandle(self._wiring, find(self._wiring, exec_id).execution_id)
 
     def retry(self, exec_id: str) -> FlowHandle[Any]:
         """Run a failed execution again, its recorded work reused (S6.4).
 
         Raises ``KitaruStateError`` where it is not failed.
         """
-        return self._handle(retry(self._wiring, exec_id))
+        active = retry(self._wiring, exec_id)
+        return FlowHandle(self._wiring, active.row.execution_id, active)
 
     def resume(self, exec_id: str) -> FlowHandle[Any]:
         """Go on with an execution whose process has died; where its owner lives, nothing happens (S6.4a).
 
         Raises ``KitaruStateError`` where it is finished.
         """
-        return self._handle(resume(self._wiring, exec_id))
+        return FlowHandle(self._wiring, *resume(self._wiring, exec_id))
 
     def input(self, exec_id: str, value: Any = None, *, wait: str | None = None, by: str | None = None) -> None:
         """Answer a wait (S5); the execution goes on by itself.
@@ -164,9 +166,6 @@ class Executions:
     def delete(self, exec_id: str) -> None:
         """Delete a finished execution. Raises ``KitaruStateError`` where it is not finished."""
         delete(self._wiring, exec_id)
-
-    def _handle(self, execution_id: str) -> FlowHandle[Any]:
-        return FlowHandle(self._wiring, execution_id)
 
 
 def _statuses(status: Status | str | Sequence[Status | str] | None) -> tuple[Status, ...] | None:

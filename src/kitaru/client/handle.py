@@ -16,6 +16,7 @@ from kitaru.errors import (
     KitaruExecutionError,
     KitaruNotFoundError,
     KitaruStateError,
+    KitaruStoreError,
     KitaruUserCodeError,
 )
 from kitaru.services.cancel import cancel
@@ -40,12 +41,15 @@ class FlowHandle(Generic[R]):
         exec_id: The execution's id: store it, log it, look it up with ``KitaruClient``.
     """
 
-    def __init__(self, wiring: Wiring, exec_id: str, child: ChildCall | None = None) -> None:
+    def __init__(
+        self, wiring: Wiring, exec_id: str, active: Active | None = None, child: ChildCall | None = None
+    ) -> None:
         self.exec_id = exec_id
         self._wiring = wiring
         self._child = child
-        # Held here and not looked up later: it keeps the original exception of a failed execution.
-        self._active = wiring.runner.active(exec_id)
+        # Held here and not looked up later: it keeps the original exception of a failed execution. Whoever has
+        # just started it hands it in, because it may have ended by now.
+        self._active = active or wiring.runner.active(exec_id)
 
     @property
     def status(self) -> Status:
@@ -71,6 +75,7 @@ class FlowHandle(Generic[R]):
         deadline = None if timeout is None else clock.monotonic() + timeout
         changed = threading.Event()
         stop_listening: Callable[[], None] | None = None
+        attached: Active | None = None
         try:
             while True:
                 if self._child is not None:
@@ -84,11 +89,8 @@ class FlowHandle(Generic[R]):
                 if left <= 0:
                     raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
                 if active is not None and not active.done.is_set():
-                    self._wiring.runner.attach(active, 1)
-                    try:
-                        active.done.wait(left)
-                    finally:
-                        self._wiring.runner.attach(active, -1)
+                    attached = self._attach(active, attached)
+                    active.done.wait(left)
                     continue
                 self._active = self._wiring.runner.active(self.exec_id)
                 if stop_listening is None:
@@ -100,8 +102,18 @@ class FlowHandle(Generic[R]):
             self._wiring.runner.interrupted()
             raise
         finally:
+            self._attach(None, attached)
             if stop_listening is not None:
                 stop_listening()
+
+    def _attach(self, active: Active | None, before: Active | None) -> Active | None:
+        """Say whose end is waited for: where somebody is attached, a parked body stays in memory for a while."""
+        if active is not before:
+            if active is not None:
+                self._wiring.runner.attach(active, 1)
+            if before is not None:
+                self._wiring.runner.attach(before, -1)
+        return active
 
     def _wait_in_body(self, child: ChildCall, timeout: float | None) -> ExecutionRow:
         """Park the parent's body at its child (S1.10): where the child waits for a person, both are suspended."""
@@ -152,6 +164,12 @@ class FlowHandle(Generic[R]):
                 loop.call_soon_threadsafe(changed.set)
 
         active = self._active
+        if self._child is not None and self._child.on_its_body():
+            if active is not None:
+                active.on_done(active.hint)
+            while (row := self._finished()) is None:
+                await self._child.park_on_loop()
+            return self._result(row)
         if active is not None:
             active.on_done(wake)
             await changed.wait()
@@ -191,6 +209,8 @@ class FlowHandle(Generic[R]):
         outcome = active.outcome
         if outcome.unwritten is not None:
             assert outcome.unwritten.failure is not None
+            if self._child is not None and isinstance(outcome.error, KitaruStoreError):
+                self._child.lost(outcome.error)
             raise KitaruExecutionError(
                 f"execution {self.exec_id} was stopped: {outcome.error} What was recorded before is safe; "
                 "its failure is written as soon as the store takes it, and it can be retried then.",

@@ -47,7 +47,7 @@ class SystemIds:
 
 def derived_id(*parts: object) -> str:
     """An id that is the same whenever its parts are: for child executions and idempotency keys."""
-    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
     return digest[:32]
 
 

@@ -6,6 +6,7 @@ because ``__main__`` is another module in every process.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -34,7 +35,12 @@ def portable_module(module: str) -> str:
     if spec is not None and spec.name != _MAIN:
         return spec.name  # started with `python -m package.module`
     file = getattr(main, "__file__", None)
-    return str(Path(file).resolve()) if file else _MAIN
+    return _script(file) if file else _MAIN
+
+
+@functools.cache  # it looks at each folder of the path, and every value of a class of the script asks
+def _script(file: str) -> str:
+    return str(Path(file).resolve())
 
 
 def is_local(qualname: str) -> bool:

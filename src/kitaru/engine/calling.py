@@ -40,7 +40,8 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     run.step()
     arguments = definition.binder.bind(args, kwargs)
     run.check_name(name, definition.reference)
-    inputs = run.values.encode_inputs(arguments, allow_opaque=True)
+    with run.needing_the_store():
+        inputs = run.values.encode_inputs(arguments, allow_opaque=True)
     if inputs.opaque:
         _refuse_promises(name, arguments)
     digest = inputs.digest if definition.key is None else keyed_digest(definition.key)
@@ -52,7 +53,8 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     if recorded is not None:
         if decision is Decision.REUSE:
             assert recorded.output is not None
-            return Known(recorded.call_id, run.values.decode(recorded.output), None)
+            with run.needing_the_store():
+                return Known(recorded.call_id, run.values.decode(recorded.output), None)
         if decision is Decision.RAISE:
             assert recorded.failure is not None
             error = error_of(recorded.failure, recorded.call_id, run.execution_id, run.values)

@@ -13,7 +13,7 @@ Owned here: the queue and the thread. ``_writing`` is held by whoever is inside 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -145,8 +145,8 @@ class Committer:
 
 
 def _settle(group: Sequence[_Queued], verdicts: Sequence[Verdict]) -> None:
-    by_sink: dict[int, tuple[Sink, list[tuple[Any, Verdict]]]] = {}
-    for queued, verdict in zip(group, verdicts, strict=True):
-        by_sink.setdefault(id(queued.sink), (queued.sink, []))[1].append((queued.item, verdict))
-    for sink, results in by_sink.values():
+    by_sink: defaultdict[Sink, list[tuple[Any, Verdict]]] = defaultdict(list)
+    for (_, sink, item), verdict in zip(group, verdicts, strict=True):
+        by_sink[sink].append((item, verdict))
+    for sink, results in by_sink.items():
         sink.settle(results)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from kitaru.engine.failures import leaves
 from kitaru.engine.run import Raised, Run
-from kitaru.errors import FailureOrigin
+from kitaru.errors import FailureOrigin, KitaruStoreError
 
 
 def ending_calls(run: Run, error: BaseException) -> tuple[str, ...]:
@@ -28,6 +28,8 @@ def origin_of(run: Run, error: BaseException) -> FailureOrigin:
     for one in (error, *leaves(error)):
         if id(one) in origins:
             return origins[id(one)]
+        if isinstance(one, KitaruStoreError):  # raised by the store alone: here to kitaru.load() and the like
+            return FailureOrigin.STORE
     return FailureOrigin.USER_CODE
 
 

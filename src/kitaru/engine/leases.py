@@ -43,7 +43,9 @@ class Lease:
         self._until = 0.0
 
     def register(self) -> None:
-        """Make this process known as a new runner, with a fresh lease."""
+        """Make this process known as a new runner, with a fresh lease. What it ran before is anybody's."""
+        if self.runner_id:
+            self._store.runners.retire(self.runner_id)
         self.runner_id = f"{socket.gethostname()}-{os.getpid()}-{self._ids.execution_id()}"
         asked_at = self._clock.monotonic()
         self._store.runners.register(
@@ -58,11 +60,14 @@ class Lease:
     def renew(self) -> bool:
         """Renew. False where the lease had run out before: its executions are lost to this process.
 
+        Run out by this process's clock too, although the store might still renew it, as after a write that
+        waited long: flows have stopped by ``holds`` since, and under a renewed lease nobody could go on with them.
+
         Raises:
             KitaruStoreError: The store could not be asked; the lease goes on running out.
         """
         asked_at = self._clock.monotonic()
-        if not self._store.runners.heartbeat(self.runner_id, lease_seconds=self.seconds):
+        if asked_at >= self._until or not self._store.runners.heartbeat(self.runner_id, lease_seconds=self.seconds):
             self._until = 0.0
             return False
         self._until = asked_at + self.seconds

@@ -101,7 +101,7 @@ async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
         if isinstance(effect, Attempt):
             answer = await attempt(effect.call, effect.scope)
         elif isinstance(effect, LookUp):
-            answer = run.store.calls.cached(effect.key, apart_from=run.execution_id)
+            answer = run.look_up(effect.key)
         elif isinstance(effect, Write):
             answer = await _write(run, effect.mutations)
         else:

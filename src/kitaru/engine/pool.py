@@ -2,8 +2,10 @@
 
 Calls that only compute want few threads (they share the interpreter anyway), calls that wait for
 a network want one each. Which of the two they are shows while they run: a keeper looks every few
-milliseconds whether the threads took as many calls as there are threads. Where they did not, the
-calls are slow, and the pool grows at once to the number of calls in the queue. Rejected:
+milliseconds whether the threads took as many calls as there are threads. Where they did not, although
+the process had time to spare, the calls wait, and the pool grows at once to the number of calls in the
+queue. Where the process was busy it grows a little later: the threads may only have been waiting for
+the interpreter, and to start a thread takes longer than a short call. Rejected:
 ``ThreadPoolExecutor``, which starts a thread for each of the first calls whatever they do, which
 costs 1,000 no-op calls more than all the rest; and has no bound that can be reached late.
 """
@@ -20,6 +22,10 @@ DEFAULT_THREADS = 512
 
 _FIRST_THREADS = 2
 _TICK = 0.002
+_PATIENCE = 10
+"""Ticks without progress after which the pool grows however busy the process is. The interpreter changes
+threads every 5 ms, so within 20 ms some thread of the pool gets to run."""
+
 _IDLE_SECONDS = 10.0
 
 
@@ -88,9 +94,14 @@ class Pool:
         while True:
             self._pressed.wait()
             self._pressed.clear()
-            before = self._taken
+            stalled = 0
             while not self._jobs.empty():
+                taken, busy = self._taken, time.process_time()
                 time.sleep(_TICK)
-                taken, before = self._taken - before, self._taken
-                if taken < self._threads or self._threads == 0:
+                if self._threads and self._taken - taken >= self._threads:
+                    stalled = 0
+                    continue
+                stalled += 1
+                if stalled >= _PATIENCE or time.process_time() - busy < _TICK / 2:
                     self._grow(self._jobs.qsize())
+                    stalled = 0

@@ -33,7 +33,6 @@ from kitaru.engine.call import Call, CallScope
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.failures import failure_of
 from kitaru.engine.run import Run
-from kitaru.engine.signals import StoreLost
 from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruSerializationError, KitaruStoreError
 
 
@@ -118,14 +117,11 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
         error = ended.error
         if error is None:
             try:
-                output = run.values.encode(ended.value, f"the result of {call.call_id}: result")
+                with run.needing_the_store():  # a large value may find no room
+                    output = run.values.encode(ended.value, f"the result of {call.call_id}: result")
             except KitaruSerializationError as refused:
                 ended = Ended(None, refused, FailureOrigin.RUNTIME)  # another attempt would return the same type again
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
-            except KitaruStoreError as unwritten:  # a large value found no room: the outcome cannot be recorded
-                run.stop(StoreLost(unwritten))
-                assert run.signal is not None
-                raise run.signal from None
             crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
             return Finished(call, (CallRecorded(row), *extra), ended.value, None)
@@ -185,6 +181,8 @@ def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: M
 def _extra(scope: CallScope) -> Sequence[Mutation]:
     """What the attempt logged and saved; from here on it can add nothing."""
     scope.closed = True
+    if not scope.metadata and not scope.artifacts:
+        return ()
     mutations: list[Mutation] = []
     if scope.metadata:
         mutations.append(MetadataLogged(tuple(scope.metadata)))

@@ -21,7 +21,7 @@ from kitaru.core.clock import Clock
 from kitaru.core.ids import Ids
 from kitaru.core.mutations import CallStarted, Commit, Fenced, HandledChanged, Mutation, Refusal
 from kitaru.core.ports import Store, Values
-from kitaru.core.rows import ExecutionRow
+from kitaru.core.rows import CachedOutput, ExecutionRow
 from kitaru.core.states import CallStatus, Status
 from kitaru.engine.call import Call
 from kitaru.engine.committer import Committer, Sink, Verdict
@@ -76,6 +76,24 @@ class Raised(NamedTuple):
     origin: FailureOrigin
     task: asyncio.Task[Any] | None
     body_steps: int
+
+
+class _NeedingTheStore:
+    """See ``Run.needing_the_store``. A ``contextmanager`` would cost each call 1 us more."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, KitaruStoreError):
+            self._run.stop(StoreLost(error))
+            assert self._run.signal is not None
+            raise self._run.signal from None
 
 
 class Run:
@@ -243,6 +261,19 @@ class Run:
                 self._on_signal.append(listener)
                 return
         listener()
+
+    def needing_the_store(self) -> _NeedingTheStore:
+        """Around what Kitaru itself stores or reads for the body and its calls.
+
+        Where the store fails the body unwinds: its ``except Exception`` must not take that for a failure
+        of the call and go another way, which could not be recorded either.
+        """
+        return _NeedingTheStore(self)
+
+    def look_up(self, cache_key: str) -> CachedOutput | None:
+        """Ask the cross-run cache (S3.5)."""
+        with self.needing_the_store():
+            return self.store.calls.cached(cache_key, apart_from=self.execution_id)
 
     def signal_for(self, verdict: Verdict) -> Signal:
         """What the body gets when a commit was not written."""

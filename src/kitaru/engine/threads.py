@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -32,22 +33,22 @@ def call_now(run: Run, call: Call) -> Any:
 def submit(run: Run, call: Call) -> CheckpointFuture[Any]:
     """Run a call on a thread of the pool."""
     future: CheckpointFuture[Any] = CheckpointFuture(run, call.call_id)
-    context = copy_context()
-
-    def job() -> None:
-        if run.signal is not None or run.failed:
-            run.abandon(future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had failed"))
-            return
-        try:
-            finished = context.run(carry, run, call, seen_at_once=False)
-        except BaseException as error:  # noqa: BLE001  # a signal, SystemExit ...: the pool's thread must not die of it
-            run.abandon(future, error)
-        else:
-            run.finish(future, finished)
-
     run.opened()
-    run.shared.pool.submit(job)
+    # No closure: with its cells it is eight objects for the garbage collector to visit, for each call that waits.
+    run.shared.pool.submit(partial(_carry_submitted, run, call, future, copy_context()))
     return future
+
+
+def _carry_submitted(run: Run, call: Call, future: CheckpointFuture[Any], context: Context) -> None:
+    if run.signal is not None or run.failed:
+        run.abandon(future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had failed"))
+        return
+    try:
+        finished = context.run(carry, run, call, seen_at_once=False)
+    except BaseException as error:  # noqa: BLE001  # a signal, SystemExit ...: the pool's thread must not die of it
+        run.abandon(future, error)
+    else:
+        run.finish(future, finished)
 
 
 def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
@@ -62,7 +63,7 @@ def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
         if isinstance(effect, Attempt):
             answer = _attempt(effect.call, effect.scope)
         elif isinstance(effect, LookUp):
-            answer = run.store.calls.cached(effect.key, apart_from=run.execution_id)
+            answer = run.look_up(effect.key)
         elif isinstance(effect, Write):
             answer = run.write(effect.mutations)
         else:

@@ -116,7 +116,7 @@ def resolve_options(
         stack,
         definition.stack,
         set_here.get("stack"),
-        os.environ.get("KITARU_STACK"),
+        os.environ.get("KITARU_STACK") or None,
         project.get("stack"),
     )
     chosen = _first(stack_layers)
@@ -158,7 +158,7 @@ def _tags(tags: object, owner: str) -> tuple[str, ...]:
 
 def _env_retries() -> int | None:
     text = os.environ.get("KITARU_RETRIES")
-    if text is None:
+    if not text:
         return None
     try:
         return check_retries(int(text), "KITARU_RETRIES")
@@ -168,7 +168,7 @@ def _env_retries() -> int | None:
 
 def _env_cache() -> bool | None:
     text = os.environ.get("KITARU_CACHE")
-    if text is None:
+    if not text:
         return None
     if text.lower() not in _TRUE + _FALSE:
         raise KitaruUsageError(f"KITARU_CACHE={text!r}: one of {', '.join(_TRUE + _FALSE)} is expected.")
@@ -177,7 +177,7 @@ def _env_cache() -> bool | None:
 
 def _env_image() -> ImageSettings | None:
     text = os.environ.get("KITARU_IMAGE")
-    if text is None:
+    if not text:
         return None
     try:
         image = json.loads(text) if text.lstrip().startswith("{") else text

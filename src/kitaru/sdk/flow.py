@@ -118,7 +118,7 @@ class Flow(Generic[P, R]):
         )
         process = wiring()
         started = start(process, self.definition, args, kwargs, options)
-        return FlowHandle(process, started.execution_id, started.child)
+        return FlowHandle(process, started.execution_id, started.active, started.child)
 
     def _check_names(self, kwargs: Iterable[str]) -> None:
         """Refuse a misspelt option with its right name; what else does not fit is told when it is bound."""

@@ -30,10 +30,11 @@ def log(**metadata: Any) -> None:
     scope = any_run("kitaru.log()")
     run = scope.run
     call_id = scope.call_id if isinstance(scope, CallScope) else ""
-    rows = tuple(
-        MetadataRow(call_id, key, run.values.encode(value, f"metadata {key}"), _number(value))
-        for key, value in metadata.items()
-    )
+    with run.needing_the_store():
+        rows = tuple(
+            MetadataRow(call_id, key, run.values.encode(value, f"metadata {key}"), _number(value))
+            for key, value in metadata.items()
+        )
     if isinstance(scope, CallScope):
         scope.log(rows)
     else:
@@ -59,7 +60,8 @@ def save(name: str, value: Any) -> None:
     scope = any_run("kitaru.save()")
     run = scope.run
     call_id = scope.call_id if isinstance(scope, CallScope) else ""
-    row = ArtifactRow(name, call_id, run.values.encode(value, f"artifact {name}"), run.clock.now())
+    with run.needing_the_store():
+        row = ArtifactRow(name, call_id, run.values.encode(value, f"artifact {name}"), run.clock.now())
     if isinstance(scope, CallScope):
         scope.save(row)
     else:
@@ -100,4 +102,9 @@ def idempotency_key() -> str:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond any sum; the value itself is kept all the same
+        return None

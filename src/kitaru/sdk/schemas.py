@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from kitaru.errors import KitaruUsageError
 
@@ -37,7 +37,7 @@ def _from_type(schema: object) -> AnswerType:
     import pydantic  # noqa: PLC0415  # 70 ms to import, and only typed waits need it
 
     try:
-        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(schema)
+        adapter = pydantic.TypeAdapter[Any](cast("Any", schema))
         text = json.dumps(adapter.json_schema(), sort_keys=True)
     except (pydantic.PydanticUserError, TypeError) as error:
         raise KitaruUsageError(
@@ -48,10 +48,12 @@ def _from_type(schema: object) -> AnswerType:
 
 
 def _checked(schema: dict[str, Any]) -> str:
-    import jsonschema  # noqa: PLC0415  # 60 ms to import, and only waits need it
+    # 60 ms to import, and only waits need it.
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415
+    from jsonschema.validators import validator_for  # noqa: PLC0415
 
     try:
-        jsonschema.validators.validator_for(schema).check_schema(schema)
+        validator_for(schema).check_schema(schema)
         return json.dumps(schema, sort_keys=True)
-    except (jsonschema.SchemaError, TypeError, ValueError) as error:
+    except (SchemaError, TypeError, ValueError) as error:
         raise KitaruUsageError(f"kitaru.wait(schema=...) is no valid JSON schema: {error}") from error

@@ -107,10 +107,10 @@ def _closed(row: ExecutionRow, wait: WaitRow) -> str:
 def _validate(wait: WaitRow, value: Any) -> None:
     if wait.schema is None:
         return
-    import jsonschema  # noqa: PLC0415  # 60 ms to import, and only who answers needs it
+    from jsonschema.validators import validator_for  # noqa: PLC0415  # 60 ms to import, and only who answers needs it
 
     schema = json.loads(wait.schema)
-    validator = jsonschema.validators.validator_for(schema)(schema)
+    validator = validator_for(schema)(schema)
     errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
         told = "; ".join(f"{error.json_path}: {error.message}" for error in errors[:5])

@@ -11,7 +11,7 @@ from kitaru.engine.identity import Identity
 from kitaru.engine.parking import Parked
 from kitaru.engine.run import Run
 from kitaru.engine.signals import KitaruCancelled
-from kitaru.errors import FailureOrigin
+from kitaru.errors import FailureOrigin, KitaruStoreError
 
 
 class ChildCall:
@@ -82,6 +82,18 @@ class ChildCall:
         """Park the parent's body until the child has ended, or the time has passed. Raises the signal."""
         due_at = None if timeout is None else self._run.clock.now() + round(timeout * 1_000_000)
         self._run.parking.wait(Parked(child_id=self.child_id, due_at=due_at))
+
+    async def park_on_loop(self) -> None:
+        """As ``park``, for an async body."""
+        from kitaru.engine.loop import park  # noqa: PLC0415  # here, because only async flows need asyncio
+
+        await park(self._run, Parked(child_id=self.child_id))
+
+    def lost(self, reason: KitaruStoreError) -> None:
+        """The store did not take the child's end, so the parent's body, which would act on it, unwinds too."""
+        if self.on_its_body():
+            with self._run.needing_the_store():
+                raise reason
 
     def check_signal(self) -> None:
         """Raise what unwinds the parent, where its body is the one that waits."""

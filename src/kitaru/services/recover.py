@@ -5,10 +5,11 @@ from __future__ import annotations
 from kitaru.core.rows import ExecutionRow
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.services.load import load_flow
+from kitaru.services.runner import Active
 from kitaru.services.wiring import Wiring
 
 
-def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None = None) -> bool:
+def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None = None) -> Active | None:
     """Go on with an orphan in this process.
 
     Args:
@@ -17,12 +18,12 @@ def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None
         definition: Its flow, where it is at hand; else it is loaded.
 
     Returns:
-        True where this process runs it now; False where its owner lives, or somebody else was first.
+        The run, where this process runs it now; None where its owner lives, or somebody else was first.
 
     Raises:
         KitaruNotFoundError: Its flow cannot be found here.
     """
     if not wiring.store.executions.is_orphan(row.execution_id):
-        return False
+        return None
     definition = definition or load_flow(row.flow_ref)
-    return wiring.runner.claim(row, definition, attempt=row.attempt) is not None
+    return wiring.runner.claim(row, definition, attempt=row.attempt)

@@ -6,11 +6,12 @@ from kitaru.core.states import Status
 from kitaru.errors import KitaruStateError
 from kitaru.services.find import find
 from kitaru.services.recover import recover
+from kitaru.services.runner import Active
 from kitaru.services.wiring import Wiring
 
 
-def resume(wiring: Wiring, execution_id: str) -> str:
-    """Go on with an execution whose process has died; its full id.
+def resume(wiring: Wiring, execution_id: str) -> tuple[str, Active | None]:
+    """Go on with an execution whose process has died; its full id, and the run where it is in this process now.
 
     Where its owner lives this does nothing: it is running.
 
@@ -26,5 +27,4 @@ def resume(wiring: Wiring, execution_id: str) -> str:
         raise KitaruStateError(
             f"execution {row.execution_id} is waiting for its answer; it goes on once that is given."
         )
-    recover(wiring, row)
-    return row.execution_id
+    return row.execution_id, recover(wiring, row)

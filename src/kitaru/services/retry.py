@@ -8,11 +8,12 @@ from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruStateError
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
+from kitaru.services.runner import Active
 from kitaru.services.wiring import Wiring
 
 
-def retry(wiring: Wiring, execution_id: str) -> str:
-    """Run a failed execution again in this process; its full id.
+def retry(wiring: Wiring, execution_id: str) -> Active:
+    """Run a failed execution again in this process.
 
     Raises:
         KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
@@ -24,14 +25,15 @@ def retry(wiring: Wiring, execution_id: str) -> str:
             f"execution {row.execution_id} is {row.status}; only a failed one can be retried. "
             + ("Resume it instead." if not row.status.finished else "Start a new execution instead.")
         )
-    retry_row(wiring, row, load_flow(row.flow_ref))
-    return row.execution_id
+    return retry_row(wiring, row, load_flow(row.flow_ref))
 
 
-def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition) -> None:
+def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition) -> Active:
     """Claim a failed execution and run it."""
-    if wiring.runner.claim(row, definition, attempt=row.attempt + 1) is None:
+    active = wiring.runner.claim(row, definition, attempt=row.attempt + 1)
+    if active is None:
         status = wiring.store.executions.status(row.execution_id)
         raise KitaruStateError(
             f"execution {row.execution_id} is {status or 'deleted'} by now: somebody else was first."
         )
+    return active

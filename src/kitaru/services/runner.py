@@ -34,7 +34,7 @@ _SWEEP_LIMIT = 100
 class Active:
     """An execution that this process runs.
 
-    ``done`` is set once the store has its last word, ``unwound`` once its body has ended here.
+    ``done`` is set once the store has its last word, ``left`` once its thread has left the body too.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Active:
         self.run: Run | None = None
         self.outcome: Outcome | None = None
         self.done = threading.Event()
-        self.unwound = threading.Event()
+        self.left = threading.Event()
         self.attached = 0  # handles that wait for it; changed under the lock of the runner
         self._signal: Signal | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -80,8 +80,12 @@ class Active:
     def finish(self) -> None:
         """Let everybody go on who waits for it."""
         self.done.set()
-        while self._listeners:
-            self._listeners.pop()()
+        while True:
+            try:
+                listener = self._listeners.pop()
+            except IndexError:  # the last one is gone: asked for so, as another thread may be at it too
+                return
+            listener()
 
     def on_done(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` on any thread once it is done, at once where it is."""
@@ -102,6 +106,7 @@ class Runner:
         self._active: dict[str, Active] = {}
         self._queue: deque[Active] = deque()
         self._unwritten: list[tuple[Active, StatusChanged]] = []
+        self._in_doubt: list[tuple[ExecutionRow, FlowDefinition]] = []
         self._counted = 0
         self._heartbeat: Heartbeat | None = None
         self._changed = True
@@ -110,6 +115,7 @@ class Runner:
         self._renewed_at = 0.0
         self._looked_at = 0.0
         self._sweeping = threading.Lock()
+        self._catching_up = threading.Lock()
         self._swept_at: float | None = None
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
@@ -160,8 +166,19 @@ class Runner:
     def claim(self, row: ExecutionRow, definition: FlowDefinition, *, attempt: int) -> Active | None:
         """Take an execution over and run it; None where somebody else was first."""
         runner_id = self.begin()
-        claimed = self._claim(row, runner_id, attempt)
+        try:
+            claimed = self._claim(row, runner_id, attempt)
+        except KitaruStoreError:
+            self.doubt(row._replace(runner_id=runner_id), definition)
+            raise
         return None if claimed is None else self.launch(claimed, definition, counted=False)
+
+    def doubt(self, row: ExecutionRow, definition: FlowDefinition) -> None:
+        """The commit failed by which this process was to own an execution; only its answer may have been lost.
+
+        Then the store says that this living process runs it, so nobody else may: the heartbeat looks.
+        """
+        self._in_doubt.append((row, definition))
 
     def active(self, execution_id: str) -> Active | None:
         """The execution, where this process is running it or will, or where the store has not taken its end yet."""
@@ -218,8 +235,8 @@ class Runner:
                 del self._active[active.row.execution_id]
             if active.counted:
                 self._counted -= 1
+        active.left.set()
         active.finish()
-        active.unwound.set()
         self._fill_places()
 
     def _fill_places(self) -> None:
@@ -229,7 +246,13 @@ class Runner:
                     return
                 active = self._queue.popleft()
                 self._counted += 1
-            claimed = self._claim(active.row, self.lease.runner_id, active.row.attempt)
+            try:
+                claimed = self._claim(active.row, self.lease.runner_id, active.row.attempt)
+            except KitaruStoreError:  # it keeps its turn, and the heartbeat tries again
+                with self._lock:
+                    self._queue.appendleft(active)
+                    self._counted -= 1
+                return
             if claimed is None:  # cancelled while it was pending
                 active.outcome = Outcome(None)
                 self._ended(active)
@@ -266,8 +289,11 @@ class Runner:
                 active.run.flush_hints(older_than)
                 active.run.parking.look()
                 active.run.parking.unwind_if_over()
+        with self._catching_up:  # a test may be at it beside the heartbeat
+            self._write_ends()
+            self._settle_doubts()
+        self._fill_places()
         self._go_on()
-        self._write_ends()
         if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
             self.sweep()
 
@@ -315,6 +341,17 @@ class Runner:
                 self._shared.committer.commit(Commit(active.row.execution_id, active.epoch, (end,)))
             self._unwritten.pop(0)
 
+    def _settle_doubts(self) -> None:
+        while self._in_doubt:
+            row, definition = self._in_doubt[0]
+            found = self._shared.store.executions.get(row.execution_id)
+            if found is not None and found.runner_id == row.runner_id and self.active(row.execution_id) is None:
+                if found.status is Status.RUNNING:
+                    self.launch(found, definition, counted=False)
+                elif found.status is Status.PENDING:
+                    self.queue(found, definition)
+            self._in_doubt.pop(0)
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
     def interrupted(self) -> None:
@@ -322,7 +359,12 @@ class Runner:
         self._patient = False
 
     def drain(self) -> None:
-        """Let running flows finish (S1.6), and the orphans that this process was to pick up first."""
+        """Let running flows finish (S1.6), and the orphans that this process was to pick up first.
+
+        A cancelled execution has finished already. Its body gets a moment to clean up; one that hangs in
+        a call cannot hold the process.
+        """
+        grace = _CLEAN_UP_SECONDS
         try:
             if self._heartbeat is not None and self._swept_at is None:
                 # A process that ends at once would end before its heartbeat has looked for them.
@@ -331,8 +373,9 @@ class Runner:
             while self._active and self._patient:
                 for active in list(self._active.values()):
                     active.done.wait()
-                    # One that was cancelled is done before its body has cleaned up; it may also never end.
-                    active.unwound.wait(_CLEAN_UP_SECONDS)
+                    began = self._shared.clock.monotonic()
+                    active.left.wait(max(grace, 0.0))
+                    grace -= self._shared.clock.monotonic() - began
                     self._active.pop(active.row.execution_id, None)
         except KeyboardInterrupt:
             self.interrupted()

@@ -29,6 +29,8 @@ PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
 }
 """The keys of ``[tool.kitaru]`` in ``pyproject.toml``, and the types of their values."""
 
+_SQLITE = "sqlite:///"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -107,11 +109,20 @@ def _project_settings(folder: Path) -> Mapping[str, Any]:
         kind = PROJECT_KEYS[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise KitaruUsageError(f"{file}: [tool.kitaru] {key} = {value!r} has the wrong type.")
-    return {key: _checked(key, value, f"{file}: [tool.kitaru]") for key, value in table.items()}
+    return {key: _checked(key, value, file) for key, value in table.items()}
 
 
-def _checked(key: str, value: Any, owner: str) -> Any:
-    """A value of the right type, where it is in its range too; of ``image``, the settings."""
+def _checked(key: str, value: Any, file: Path) -> Any:
+    """A value of the right type, where it is in its range too; of ``image``, the settings.
+
+    Paths are meant from the folder of the file, so that a project has one store wherever in it a
+    process is started.
+    """
+    owner = f"{file}: [tool.kitaru]"
+    if key == "store" and value.startswith(_SQLITE):
+        return f"{_SQLITE}{file.parent / Path(value.removeprefix(_SQLITE)).expanduser()}"
+    if key == "artifacts" and "://" not in value:
+        return str(file.parent / Path(value).expanduser())
     if key == "retries":
         return check_retries(value, owner)
     if key == "image":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,11 @@ from kitaru.engine.context import body_run, current
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.identity import Identity, child_execution_id
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruStoreError, KitaruUsageError
 from kitaru.services.children import ChildCall
 from kitaru.services.recover import recover
 from kitaru.services.retry import retry_row
-from kitaru.services.runner import LOCAL
+from kitaru.services.runner import LOCAL, Active
 from kitaru.services.wiring import Wiring
 
 
@@ -38,9 +39,10 @@ class StartOptions:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An execution that is on its way; ``child`` is set where a flow's body has started it."""
+    """An execution that is on its way: in this process where ``active``, by a flow's body where ``child``."""
 
     execution_id: str
+    active: Active | None
     child: ChildCall | None = None
 
 
@@ -57,6 +59,14 @@ def start(
             flow or other inputs. Nothing has been recorded.
         KitaruSerializationError: An argument cannot be carried; its path is in the message.
     """
+    scope = current.get()
+    with contextlib.nullcontext() if scope is None else scope.run.needing_the_store():
+        return _start(wiring, definition, args, kwargs, options)
+
+
+def _start(
+    wiring: Wiring, definition: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], options: StartOptions
+) -> Started:
     inputs = wiring.values.encode_inputs(definition.binder.bind(args, kwargs), allow_opaque=False)
     _check(wiring, options)
     execution_id = options.execution_id
@@ -92,10 +102,10 @@ def start(
         image=None if options.image is None else options.image.to_json(),
         tags=options.tags,
     )
-    _create(wiring, definition, row, is_child=scope is not None, child=child)
+    active = _create(wiring, definition, row, is_child=scope is not None, child=child)
     if child is not None:
         child.started()
-    return Started(row.execution_id, child)
+    return Started(row.execution_id, active, child)
 
 
 def _check(wiring: Wiring, options: StartOptions) -> None:
@@ -126,7 +136,7 @@ def _child_call(definition: FlowDefinition, inputs: EncodedInputs, execution_id:
 
 def _create(
     wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, child: ChildCall | None
-) -> None:
+) -> Active | None:
     runner = wiring.runner
     runner_id = runner.begin()
     # A child always gets a thread: its parent holds a place while it waits, so all could wait for ever.
@@ -139,22 +149,22 @@ def _create(
     except AlreadyExists:
         if place and not is_child:
             runner.release()
-        _go_on(wiring, definition, row, is_child=is_child, child=child)
-        return
-    except BaseException:
+        return _go_on(wiring, definition, row, is_child=is_child, child=child)
+    except BaseException as error:
         if place and not is_child:
             runner.release()
+        if isinstance(error, KitaruStoreError):
+            runner.doubt(owned, definition)
         raise
     crash_point("after_create")
     if place:
-        runner.launch(owned, definition, counted=not is_child)
-    else:
-        runner.queue(owned, definition)
+        return runner.launch(owned, definition, counted=not is_child)
+    return runner.queue(owned, definition)
 
 
 def _go_on(
     wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, child: ChildCall | None
-) -> None:
+) -> Active | None:
     """The id is recorded already: check that the same is meant, and see that it goes on."""
     existing = wiring.store.executions.get(row.execution_id)
     if existing is None:
@@ -167,6 +177,7 @@ def _go_on(
         )
     handled = child is not None and child.failure_was_handled
     if existing.status is Status.FAILED and is_child and not handled:
-        retry_row(wiring, existing, definition)
-    elif existing.status in (Status.RUNNING, Status.PENDING):
-        recover(wiring, existing, definition)
+        return retry_row(wiring, existing, definition)
+    if existing.status in (Status.RUNNING, Status.PENDING):
+        return recover(wiring, existing, definition)
+    return None

@@ -68,9 +68,10 @@ def test_unbind_calls_the_function_as_it_was_called(source: str, args: tuple[int
     work = function(source)
     binder = Binder(work, "work")
     try:
-        expected = work(*args, **kwargs)
-    except TypeError:
+        inspect.signature(work).bind(*args, **kwargs)
+    except TypeError:  # some Pythons refuse legal calls here: `def work(a=1, /, **options)` with a=2
         return
+    expected = work(*args, **kwargs)
     again_args, again_kwargs = binder.unbind(binder.bind(args, kwargs))
     assert work(*again_args, **again_kwargs) == expected
 

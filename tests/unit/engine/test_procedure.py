@@ -17,6 +17,7 @@ from kitaru.engine.call import Call
 from kitaru.engine.definitions import CheckpointDefinition
 from kitaru.engine.identity import Identity
 from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Pause, Write, call_procedure, timed_out
+from kitaru.engine.run import Run
 from kitaru.engine.signals import StoreLost
 from kitaru.errors import (
     FailureOrigin,
@@ -60,6 +61,8 @@ class World:
 
     def started(self, call: Call) -> None:
         self.begun.append(call.call_id)
+
+    needing_the_store = Run.needing_the_store
 
     def stop(self, signal: Any) -> None:
         self.signal = signal

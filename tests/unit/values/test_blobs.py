@@ -42,7 +42,7 @@ def test_s4_4_a_large_value_is_stored_as_its_own_bytes(
     digest = hashlib.sha256(content).hexdigest()
     assert (address["digest"], address["size"]) == (digest, len(content))
     assert [path.read_bytes() for path in _files(folder)] == [content]
-    assert (folder / digest[:2] / digest).exists()
+    assert (folder / digest).exists()
 
 
 def test_s4_4_up_to_16_kib_stays_in_the_row(values: ValueCodec, folder: Path) -> None:
@@ -75,7 +75,7 @@ def test_what_is_there_is_not_written_again(values: ValueCodec, folder: Path) ->
 
 def test_s4_4_what_a_crash_left_is_no_blob(values: ValueCodec, folder: Path) -> None:
     """A crash before the rename leaves a temporary file; one of a wrong size is replaced."""
-    half = folder / DIGEST[:2] / f".{DIGEST}.1.1.part"
+    half = folder / f".{DIGEST}.1.1.part"
     half.parent.mkdir(parents=True)
     half.write_bytes(DATA[:100])
     with pytest.raises(KitaruNotFoundError):
@@ -102,7 +102,7 @@ def test_s4_4_content_and_name_are_synced_in_order(
     monkeypatch.setattr(os, "fsync", traced_sync)
     monkeypatch.setattr(Path, "replace", traced_replace)
     values.encode(DATA, "result")
-    assert steps == ["sync folder", "sync file", "rename", "sync folder"]  # the first for the new sub-folder
+    assert steps == ["sync folder", "sync file", "rename", "sync folder"]  # the first for the name of the new folder
 
 
 def test_a_damaged_blob_is_found(values: ValueCodec, folder: Path) -> None:
@@ -139,7 +139,6 @@ def test_a_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     folder.mkdir()
-    (folder / DIGEST[:2]).mkdir()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(KitaruStoreError, match="No space left on device"):
         open_blobs(folder).put(DIGEST, DATA)

@@ -1,0 +1,62 @@
+"""The runner of a process: what it picks up, and when it ends."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+
+from kitaru import KitaruClient, flow
+from kitaru.services import runner as runner_module
+from kitaru.services.runner import Active
+from kitaru.services.settings import read_settings
+from kitaru.services.start import StartOptions, start
+from kitaru.services.wiring import Wiring, wiring
+
+
+class NoHeartbeat:
+    """A heartbeat that does not come, as in a process that ends before its first."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def test_s6_3_a_process_that_ends_before_its_first_heartbeat_picks_orphans_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "Heartbeat", NoHeartbeat)
+    hold, begun = threading.Event(), threading.Event()
+
+    @flow
+    def agent(name: str) -> str:
+        begun.set()
+        assert hold.wait(30)
+        return name
+
+    other = Wiring(read_settings({}))
+    orphan = start(other, agent.definition, ("orphan",), {}, StartOptions(execution_id="orphan"))
+    assert begun.wait(30)
+    other.close()
+    hold.set()
+    assert agent.run("own").wait(30) == "own"
+    assert KitaruClient().executions.get(orphan.execution_id).status == "running"
+    wiring().runner.drain()
+    assert KitaruClient().executions.get(orphan.execution_id).result == "orphan"
+
+
+def test_a_process_that_runs_nothing_picks_nothing_up_at_its_end() -> None:
+    KitaruClient()
+    wiring().runner.drain()
+    assert wiring().store.runners.list() == []
+
+
+def test_a_listener_is_called_once_however_often_an_execution_is_finished_and_a_late_one_at_once() -> None:
+    active = Active(None, None, counted=False)  # type: ignore[arg-type]  # neither is looked at
+    called: list[str] = []
+    active.on_done(partial(called.append, "early"))
+    assert called == []
+    active.finish()
+    active.finish()
+    active.on_done(partial(called.append, "late"))
+    assert called == ["early", "late"]
