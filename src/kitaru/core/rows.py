@@ -56,7 +56,8 @@ class CallRow(NamedTuple):
     ``position`` is its place in the order in which the body made its calls. ``attempt`` is the number
     of the last attempt that has ended; the failed ones are ``AttemptRow``s. ``handled`` is True for a
     failure that the body has seen, so that it is raised again and not run again (S3.2).
-    ``label`` is the checkpoint's ``type=``. ``due_at`` is when a timer or the next attempt of a call under way is due. ``cache_key`` is None where no later execution may reuse it.
+    ``label`` is the checkpoint's ``type=``. ``due_at`` is when the timer, or the next attempt, of a call
+    under way is due. ``cache_key`` is None where no later execution may reuse it.
     """
 
     call_id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from kitaru.core.clock import Microseconds, to_microseconds
@@ -89,7 +90,7 @@ def wait_any(**waits: Mapping[str, Any] | None) -> Any:
         given = dict(options or {})
         unknown = set(given) - {"question", "schema", "expires_in", "default", "metadata"}
         if unknown:
-            raise KitaruUsageError(f"kitaru.wait_any({name}=...): there is no option {sorted(unknown)[0]!r}.")
+            raise KitaruUsageError(f"kitaru.wait_any({name}=...): there is no option {min(unknown)!r}.")
         kinds[name] = answer_type(given.pop("schema", None))
         given.setdefault("default", _UNSET)
         questions.append(_question(run, name, kinds[name], grace=None, **given))
@@ -191,7 +192,7 @@ class _Choice:
                 return winner, _restored(found, self.kinds[winner])
         for name, found in zip(self.names, self.asked, strict=True):
             if isinstance(found, Known):
-                return self.made(name, lambda known=found: _restored(known, self.kinds[name]))
+                return self.made(name, partial(_restored, found, self.kinds[name]))
         return None
 
     def parked(self) -> Parked:
@@ -204,17 +205,18 @@ class _Choice:
         """The choice, now that one has its outcome."""
         for name, one in zip(self.names, self.asked, strict=True):
             if isinstance(one, Asked) and self._is_winner(one, outcome):
-                return self.made(
-                    name, lambda one=one, name=name: self.kinds[name].restore(conclude(self.run, one.wait_id, outcome))
-                )
+                return self.made(name, partial(self._concluded, name, one, outcome))
         raise AssertionError("an outcome belongs to one of the waits")
+
+    def _concluded(self, name: str, asked: Asked, outcome: Any) -> Any:
+        return self.kinds[name].restore(conclude(self.run, asked.wait_id, outcome))
 
     def _is_winner(self, asked: Asked, outcome: Any) -> bool:
         if isinstance(outcome, str):  # due: the first that expires
             return asked.parked.due_at == self.parked().due_at
         return bool(asked.wait_id == outcome.wait_id)
 
-    def made(self, winner: str, value: Any) -> tuple[str, Any]:
+    def made(self, winner: str, value: Callable[[], Any]) -> tuple[str, Any]:
         """Record the choice, then take the winner's value, which may raise."""
         losers = [
             one.wait_id
