@@ -72,8 +72,9 @@ class CallStatus(StrEnum):
 
 
 class CallKind(StrEnum):
-    """What was called: a checkpoint, a child flow, or a recorded value such as ``kitaru.now()``."""
+    """What was called: a checkpoint, a child flow, a recorded value such as ``kitaru.now()``, or a wait."""
 
     CHECKPOINT = "checkpoint"
     FLOW = "flow"
     VALUE = "value"
+    WAIT = "wait"

@@ -25,6 +25,15 @@ def keyed_digest(key: str) -> str:
     return f"key:{key}"
 
 
+def changed_digest(digest: str, changed: str) -> str:
+    """The digest of a call that a replay runs with other inputs, from its own and that of the other inputs.
+
+    It is the digest of no other call: the record must stand neither for the call that the body made
+    (S3.3) nor for one that the body makes with the other inputs itself.
+    """
+    return f"changed:{digest}:{changed}"
+
+
 class Numbering:
     """Hands out occurrences and call ids, in the order in which the body makes its calls.
 

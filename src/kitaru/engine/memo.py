@@ -47,6 +47,9 @@ class Memo:
     def __len__(self) -> int:
         return len(self._records)
 
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._records
+
     def call_ids(self) -> Iterable[str]:
         """The ids that are taken."""
         return (record.call_id for record in self._records.values())
@@ -54,6 +57,10 @@ class Memo:
     def take(self, identity: Identity | tuple[str, str, int]) -> RecordedCall | None:
         """The record of this identity; from now on it is not left over."""
         return self._left.pop(identity, None)
+
+    def unused(self) -> tuple[str, ...]:
+        """The ids of all records that no call of this run has asked for."""
+        return tuple(record.call_id for record in self._left.values())
 
     def left_over(self, name: str) -> list[RecordedCall]:
         """Records of a checkpoint that no call of this run has asked for."""
