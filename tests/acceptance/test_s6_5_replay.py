@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections import UserDict
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,16 @@ pytestmark = pytest.mark.usefixtures("home")
 
 PATIENCE = 30.0
 RAN: list[str] = []
-WORLD: dict[str, Any] = {}
+
+# What the flows see of the world outside. Not a dict: the content of one counts as code (S3.5).
+WORLD: UserDict[str, Any] = UserDict()
 
 
 @pytest.fixture(autouse=True)
-def world() -> Iterator[None]:
+def world() -> None:
     """What the flows below see of the world outside, and what they did to it."""
     RAN.clear()
     WORLD.clear()
-    yield
 
 
 @checkpoint
@@ -221,6 +222,58 @@ def test_s6_5_calls_are_listed_in_the_order_of_the_new_body() -> None:
     ran()
     completed(client().replay(again.exec_id, record(again).checkpoints[1].call_id))
     assert ran() == ["step 7", "step 0", "step 1"]
+
+
+def test_s3_6_ids_count_the_calls_of_the_new_body_and_not_what_the_source_called() -> None:
+    WORLD["order"] = [0, 1, 2]
+
+    @flow
+    def body() -> list[int]:
+        return [step(number) for number in WORLD["order"]]
+
+    first = body.run()
+    completed(first)
+    WORLD["order"] = [5, 6, 0]
+    again = client().replay(first.exec_id)
+    assert completed(again) == [5, 6, 0]
+    calls = record(again).checkpoints
+    # The record of 0 left its id to the first call, and was found all the same.
+    assert [call.call_id for call in calls[:2]] == ["step", "step_2"]
+    assert (calls[2].output, calls[2].cached_from, calls[2].cached_from_call) == (0, first.exec_id, "step")
+    assert len({call.call_id for call in calls}) == 3
+    drift = [(one.call_id, one.recorded_call_id, one.recorded, one.given) for one in record(again).drift]
+    assert drift == [("step", "step_2", "1", "5"), ("step_2", "step_3", "2", "6")]
+
+
+def test_s3_6_a_call_whose_inputs_changed_keeps_the_id_that_it_has_in_the_source() -> None:
+    again = client().replay(source().exec_id, url="b.html")
+    completed(again)
+    assert [call.call_id for call in record(again).checkpoints] == ["fetch", "step", "step_2", "step_3", "send"]
+
+
+def test_s6_4_a_failed_replay_finds_records_that_left_their_ids_when_it_is_retried() -> None:
+    WORLD.update(order=[0, 1], broken=False)
+
+    @flow
+    def body() -> list[int]:
+        done: list[int] = []
+        for number in WORLD["order"]:
+            done.append(step(number))
+            if WORLD["broken"]:
+                raise RuntimeError
+        return done
+
+    first = body.run()
+    completed(first)
+    WORLD.update(order=[5, 6, 1, 0], broken=True)
+    again = failed(client().replay(first.exec_id))
+    WORLD["broken"] = False
+    ran()
+    assert completed(client().retry(again.exec_id)) == [5, 6, 1, 0]
+    assert ran() == ["step 6"]
+    calls = record(again).checkpoints
+    assert [call.call_id for call in calls[:2]] == ["step", "step_2"]
+    assert [call.cached_from_call for call in calls] == [None, None, "step_2", "step"]
 
 
 def test_s6_5_an_async_flow_is_replayed() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,9 +18,8 @@ HERE = __name__
 
 
 @pytest.fixture(autouse=True)
-def nothing_ran() -> Iterator[None]:
+def nothing_ran() -> None:
     RAN.clear()
-    yield
 
 
 @checkpoint
@@ -200,7 +198,9 @@ def test_an_override_of_a_call_is_found_where_all_inputs_of_the_flow_have_change
 
 
 def test_with_from_a_call_before_it_can_be_overridden_too() -> None:
-    assert replayed(source(), from_="step_3", overrides={"step": {"input": {"factor": 2}}, "step_3": {"output": 0}}) == 6
+    assert (
+        replayed(source(), from_="step_3", overrides={"step": {"input": {"factor": 2}}, "step_3": {"output": 0}}) == 6
+    )
     assert RAN == ["step 1 2", "step 2 2", "total [2, 4, 0]"]
 
 
@@ -376,7 +376,11 @@ def test_code_of_a_child_flow_or_a_recorded_value_is_refused() -> None:
 
     first = body.run()
     done(first)
-    with pytest.raises(KitaruUsageError, match="child is a flow, and 'code' cannot be changed in one. Possible is output or"):
+    with pytest.raises(
+        KitaruUsageError, match="child is a flow, and 'code' cannot be changed in one. Possible is output or"
+    ):
         client().replay(first.exec_id, overrides={"child": {"code": f"{HERE}:triple"}})
-    with pytest.raises(KitaruUsageError, match="now is a value, and 'input' cannot be changed in one. Possible is output"):
+    with pytest.raises(
+        KitaruUsageError, match="now is a value, and 'input' cannot be changed in one. Possible is output"
+    ):
         client().replay(first.exec_id, overrides={"kitaru.now": {"input": {"x": 1}}})

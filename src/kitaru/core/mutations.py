@@ -104,11 +104,18 @@ class HandledChanged(NamedTuple):
     handled: bool
 
 
+class CopyRenamed(NamedTuple):
+    """A copied call that the body has not made yet leaves its id to one that it makes."""
+
+    call_id: str
+    other: str
+
+
 class ReuseSettled(NamedTuple):
     """What a body has made of the records that it found.
 
-    ``moved`` are reused calls that it made at another position than was recorded. ``unused`` are calls
-    that it did not make; of these the copies of another execution's are deleted.
+    ``moved`` are reused calls that it made at another position than was recorded. ``unused`` are copied
+    calls that it did not make: they are deleted.
     """
 
     moved: tuple[tuple[str, int], ...]
@@ -157,6 +164,7 @@ Mutation = (
     | CallRecorded
     | AttemptFailed
     | HandledChanged
+    | CopyRenamed
     | ReuseSettled
     | MetadataLogged
     | ArtifactSaved

@@ -100,6 +100,7 @@ class RecordedCall(NamedTuple):
     inputs: Encoded
     position: int = 0
     child_id: str | None = None
+    source_execution_id: str | None = None
 
 
 class CachedOutput(NamedTuple):

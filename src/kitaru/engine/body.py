@@ -61,7 +61,8 @@ def execute(
     """
     first_attempt = row.attempt
     while True:
-        run = Run(shared, row, Memo(shared.store.calls.memo(row.execution_id)), lease_holds, definition.is_async)
+        memo = Memo(shared.store.calls.memo(row.execution_id), row.original_id)
+        run = Run(shared, row, memo, lease_holds, definition.is_async)
         on_run(run)
         again = row.attempt - first_attempt < row.retries
         outcome = _one_pass(run, definition, again=again)
@@ -118,9 +119,9 @@ def _run_body(run: Run, definition: FlowDefinition) -> Any:
 
 def _complete(run: Run, value: Any) -> None:
     result = run.values.encode(value, f"the result of flow {run.row.flow}: result")
-    # A failed replay keeps the calls that it was offered: a retry may come to them.
-    unused = run.memo.unused() if run.is_replay else ()
-    run.write((*_drift(run), *_settled(run, unused), StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
+    # A failed replay keeps the calls that it was offered and has not made: a retry may come to them.
+    settled = _settled(run, tuple(run.memo.offered))
+    run.write((*_drift(run), *settled, StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
 
 
 def _fail(run: Run, error: BaseException, began: int, *, again: bool) -> bool:

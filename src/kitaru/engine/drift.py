@@ -40,8 +40,11 @@ def check_drift(run: Run, call: Call) -> None:
     Raises:
         KitaruDivergenceError: A record of the same name is left over.
     """
-    # A replay is made to differ from its source, whose calls cost it no attempt; its own it must meet again.
-    left = [record for record in run.memo.left_over(call.identity.name) if record.attempt > 0 or not run.is_replay]
+    # A replay is made to differ from its source; what it has done itself it must meet again.
+    source = run.row.original_id
+    left = [
+        one for one in run.memo.left_over(call.identity.name) if source is None or one.source_execution_id != source
+    ]
     if not left:
         return
     rows = compare(call, left[0], run.values)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitaru.core.clock import Clock
 from kitaru.core.ids import Ids
-from kitaru.core.mutations import CallStarted, Commit, Fenced, HandledChanged, Mutation, Refusal
+from kitaru.core.mutations import CallStarted, Commit, CopyRenamed, Fenced, HandledChanged, Mutation, Refusal
 from kitaru.core.ports import Store, Values
 from kitaru.core.replay import overrides_in
 from kitaru.core.rows import ExecutionRow, RecordedCall
@@ -103,7 +103,8 @@ class Run:
         self.is_async = is_async
         self.memo = memo
         self.overrides = Overrides(overrides_in(row.replay), memo)
-        self.numbering = Numbering((*memo.call_ids(), *self.overrides.call_ids()))
+        taken_ids = (*memo.call_ids(), *self.overrides.call_ids())
+        self.numbering = Numbering(taken_ids, memo.offered, self._rename if self.is_replay else None)
         self.moved: list[tuple[str, int]] = []
         self.misses: list[Call] = []
         self.resumed = len(memo) > 0
@@ -184,6 +185,10 @@ class Run:
         """A record stands for the body's call at this position, from now on."""
         if recorded.position != position:
             self.moved.append((recorded.call_id, position))
+
+    def _rename(self, call_id: str, other: str) -> None:
+        self.memo.rename(call_id, other)
+        self.riding.append(CopyRenamed(call_id, other))
 
     def saw_failure(self, call_id: str) -> None:
         """The body has been given a submitted call's failure: from now on it is handled (S3.2)."""

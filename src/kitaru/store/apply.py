@@ -23,6 +23,7 @@ from kitaru.core.mutations import (
     Claimed,
     Commit,
     Conflict,
+    CopyRenamed,
     DriftFound,
     ExecutionCreated,
     Fenced,
@@ -258,6 +259,12 @@ def _set_handled(transaction: Transaction, execution_id: str, mutation: HandledC
     )
 
 
+def _rename_copy(transaction: Transaction, execution_id: str, mutation: CopyRenamed) -> None:
+    parameters = {"execution_id": execution_id, **mutation._asdict()}
+    transaction.connection.execute(statements.RENAME_COPY, parameters)
+    transaction.connection.execute(statements.MOVE_ARTIFACTS, parameters)
+
+
 def _settle_reuse(transaction: Transaction, execution_id: str, mutation: ReuseSettled) -> None:
     transaction.flush()
     connection = transaction.connection
@@ -320,6 +327,7 @@ _APPLY: Mapping[type[Any], Callable[[Transaction, str, Any], None]] = {
     CallRecorded: _record_call,
     AttemptFailed: _record_attempt,
     HandledChanged: _set_handled,
+    CopyRenamed: _rename_copy,
     ReuseSettled: _settle_reuse,
     MetadataLogged: _log_metadata,
     ArtifactSaved: _save_artifact,

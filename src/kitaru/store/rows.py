@@ -116,11 +116,12 @@ def read_memo(rows: list[Values]) -> list[RecordedCall]:
     return [
         make((
             call_id, name, _CALL_KIND[kind], input_digest, occurrence, _CALL_STATUS[status], attempt, handled == 1,
-            output, None if type_ is None else read_failure(type_, message, origin, detail), inputs, position, child_id,
+            output, None if type_ is None else read_failure(type_, message, origin, detail), inputs, position,
+            child_id, source_execution_id,
         ))
         for (
             call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, position, child_id,
-            type_, message, origin, detail,
+            source_execution_id, type_, message, origin, detail,
         ) in rows
     ]  # fmt: skip
 

@@ -228,7 +228,7 @@ UPDATE calls SET handled = :handled WHERE execution_id = :execution_id AND call_
 # body made them: sorting ten thousand takes 1.5 ms.
 MEMO = f"""
 SELECT call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, position, child_id,
-    {_FAILURE}
+    source_execution_id, {_FAILURE}
 FROM calls WHERE execution_id = :execution_id ORDER BY position, call_id
 """
 
@@ -256,6 +256,14 @@ WHERE execution_id = :source_id AND EXISTS (
 
 # A reused call was made at another place than before.
 MOVE_CALL = "UPDATE calls SET position = :position WHERE execution_id = :execution_id AND call_id = :call_id"
+
+# A copied call leaves its id to another.
+RENAME_COPY = """
+UPDATE calls SET call_id = :other
+WHERE execution_id = :execution_id AND call_id = :call_id AND source_execution_id IS NOT NULL
+"""
+# What a copied call had saved goes with it.
+MOVE_ARTIFACTS = "UPDATE artifacts SET call_id = :other WHERE execution_id = :execution_id AND call_id = :call_id"
 
 # A copied call that was not made.
 REMOVE_COPY = """

@@ -86,7 +86,12 @@ def test_s6_5_from_an_unknown_call_is_refused_with_the_nearest() -> None:
     [
         (CallStatus.COMPLETED, False, Action.REUSE, "recorded; reused while its inputs are the same"),
         (CallStatus.FAILED, True, Action.REUSE, "its failure was handled; raised again while its inputs are the same"),
-        (CallStatus.TIMED_OUT, True, Action.REUSE, "its failure was handled; raised again while its inputs are the same"),
+        (
+            CallStatus.TIMED_OUT,
+            True,
+            Action.REUSE,
+            "its failure was handled; raised again while its inputs are the same",
+        ),
         (CallStatus.FAILED, False, Action.RERUN, "its failure was not handled"),
         (CallStatus.TIMED_OUT, False, Action.RERUN, "its failure was not handled"),
         (CallStatus.RUNNING, False, Action.RERUN, "it had not finished"),
