@@ -19,6 +19,7 @@ _METRICS = (
     _COUNT,
     *(f"{measure}.{figure}" for measure in Measure if measure is not Measure.METADATA for figure in Aggregate),
 )
+_ALL = f"count, or one of {', '.join(Measure)}.KEY with .{', .'.join(Aggregate)} at its end"
 _BUCKETS = (Grouping.DAY, Grouping.HOUR)
 
 
@@ -64,7 +65,7 @@ def _group(name: str) -> Group:
     if name.startswith(_METADATA) and name != _METADATA:
         return Group(Grouping.METADATA, name.removeprefix(_METADATA))
     if name not in _GROUPINGS:
-        raise _unknown("group_by", name, _GROUPINGS, "metadata.KEY")
+        raise _unknown("group_by", name, _GROUPINGS, f"{', '.join(_GROUPINGS)} and metadata.KEY")
     return Group(Grouping(name))
 
 
@@ -75,17 +76,15 @@ def _metric(name: str) -> _Metric:
     if measure.startswith(_METADATA) and measure != _METADATA and figure in set(Aggregate):
         return _Metric(name, Measured(Measure.METADATA, measure.removeprefix(_METADATA)), Aggregate(figure))
     if name not in _METRICS:
-        raise _unknown("metrics", name, _METRICS, "metadata.KEY.sum")
+        # Often only the aggregate was forgotten.
+        raise _unknown("metrics", name, (f"{name}.sum", *_METRICS) if name.startswith(_METADATA) else _METRICS, _ALL)
     return _Metric(name, Measured(Measure(measure)), Aggregate(figure))
 
 
-def _unknown(argument: str, name: str, possible: Sequence[str], pattern: str) -> KitaruUsageError:
-    # A measure on its own is near to all of its figures: the first of them is as good as any.
-    near = get_close_matches(name, possible, n=1, cutoff=0.4)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    return KitaruUsageError(
-        f"{argument}: {name!r} is not known;{hint} Possible are {', '.join(possible)}, and {pattern}."
-    )
+def _unknown(argument: str, name: str, near: Sequence[str], possible: str) -> KitaruUsageError:
+    found = get_close_matches(name, near, n=1, cutoff=0.4)
+    hint = f" did you mean {found[0]!r}?" if found else ""
+    return KitaruUsageError(f"{argument}: {name!r} is not known;{hint} Possible are {possible}.")
 
 
 def _group_value(wiring: Wiring, group: Group, value: str | int | None) -> Any:

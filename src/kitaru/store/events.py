@@ -5,6 +5,9 @@ at a time, and a reader sees whole transactions. So the ids that a reader sees a
 highest of them, and all that comes later is higher. PostgreSQL gives ids from a sequence before the
 commit, and of two writers the later id may be seen first. There a commit has to lock the row of its
 execution before it adds events, which puts the ids of one execution in the order of its commits.
+
+The one exception: a power cut may take back hints that were not synced, and their ids are given again. Who
+had seen them was most likely on the same machine; syncing every hint to spare the others was rejected.
 """
 
 from __future__ import annotations
