@@ -21,6 +21,9 @@ MOST_KEPT = 1 << 20
 ROW_COST = 50
 """What a line counts for beside its characters: a million empty lines would be a million rows."""
 
+_making = threading.RLock()
+"""Two threads of one attempt may print their first line at once. Reentrant for the reason given below."""
+
 _FULL = f"This attempt has printed more than {MOST_KEPT >> 20} MiB; what follows is not kept."
 
 
@@ -36,7 +39,8 @@ class Output:
         self.call_id = call_id
         self.attempt = attempt
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant: the collector may run a __del__ of user code, which prints, while this thread holds it.
+        self._lock = threading.RLock()
         self._rows: list[LogRow] = []
         self._unfinished: dict[str, StringIO] = {}  # by level; not a str: a line may come by the character
         self._progress: ProgressMade | None = None
@@ -111,7 +115,7 @@ def output_of(scope: Run | CallScope) -> Output | None:
     output = scope.output
     if output is None and not scope.closed:
         run = scope.run
-        with run.settling:
+        with _making:
             output = scope.output
             if output is None:
                 output = scope.output = Output(run.clock, scope.call_id, scope.attempt)

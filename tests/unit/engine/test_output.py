@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from kitaru.core.mutations import LinesPrinted, ProgressMade
@@ -113,3 +115,21 @@ def test_the_lines_of_several_outputs_are_written_in_the_order_of_time() -> None
     assert isinstance(lines, LinesPrinted)
     assert [(row.call_id, row.message) for row in lines.rows] == [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")]
     assert taken([first, second], last=True) == []
+
+
+def test_code_that_prints_while_a_line_is_kept_does_not_lock_itself_out(output: Output) -> None:
+    class Clock(ManualClock):
+        """Prints when it is asked, as a finalizer of user code may at any moment."""
+
+        def now(self) -> int:
+            self.at += 1
+            if self.at == START + 1:
+                output.printed("stderr", "from a finalizer\n")
+            return self.at
+
+    output._clock = Clock()
+    thread = threading.Thread(target=output.printed, args=("stdout", "line\n"), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert messages(output) == ["from a finalizer", "line"]
