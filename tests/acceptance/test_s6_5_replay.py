@@ -537,7 +537,7 @@ def test_s1_10_a_reused_child_is_the_one_of_the_source() -> None:
     ran()
     again = client().replay(first.exec_id, "child_2")
     assert completed(again) == 3
-    assert ran() == ["child 2"]
+    assert ran() == ["child 2", "step 2"]  # the child that runs again has nothing from the cache either
     before, after = ([call.child_exec_id for call in record(one).checkpoints] for one in (first, again))
     assert after[0] == before[0]
     assert after[1] != before[1]
@@ -560,6 +560,30 @@ def test_s1_10_a_child_that_failed_runs_anew_and_the_failed_one_stays() -> None:
     assert client().get(call.child_exec_id).status == "failed"
 
 
+def test_s1_10_the_handled_failure_of_a_child_is_that_of_the_source() -> None:
+    @flow
+    def fragile() -> str:
+        return send(1)
+
+    @flow
+    def body() -> str:
+        try:
+            return fragile.run().wait()
+        except KitaruExecutionError:
+            return "gave up"
+
+    WORLD["down"] = True
+    first = body.run()
+    assert completed(first) == "gave up"
+    WORLD["down"] = False
+    ran()
+    again = client().replay(first.exec_id)
+    assert completed(again) == "gave up"
+    assert ran() == []
+    (before,), (after,) = record(first).checkpoints, record(again).checkpoints
+    assert (after.status, after.child_exec_id, after.cached_from) == ("failed", before.child_exec_id, first.exec_id)
+
+
 # ── is_replay ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -576,6 +600,25 @@ def test_s6_7_is_replay_is_true_in_the_body_and_the_checkpoints_of_a_replay() ->
     assert completed(first) == [False] * 3
     assert completed(client().replay(first.exec_id, "ask")) == [True] * 3
     assert completed(client().replay(first.exec_id)) == [True, False, False]  # those two are reused
+
+
+def test_s6_7_is_replay_is_true_in_the_child_flows_that_a_replay_starts() -> None:
+    @flow
+    def grandchild() -> bool:
+        return kitaru.is_replay()
+
+    @flow
+    def middle() -> list[bool]:
+        return [kitaru.is_replay(), grandchild.run().wait()]
+
+    @flow
+    def body() -> list[bool]:
+        return middle.run().wait()
+
+    first = body.run()
+    assert completed(first) == [False, False]
+    assert completed(client().replay(first.exec_id, "middle")) == [True, True]
+    assert completed(client().replay(first.exec_id)) == [False, False]
 
 
 def test_s6_7_is_replay_has_no_meaning_outside_a_flow() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import kitaru
 from kitaru import Execution, FlowHandle, KitaruClient, KitaruExecutionError, KitaruUsageError, checkpoint, flow
+from kitaru.services.wiring import wiring
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -120,6 +121,14 @@ def test_a_given_output_is_recorded_as_a_success_without_an_attempt() -> None:
     call = record(handle).checkpoints[1]
     assert (call.call_id, call.status, call.output, call.attempts) == ("step_2", "completed", 10, ())
     assert (call.inputs, call.cached_from) == ({"number": 2, "factor": 1}, None)
+    row = next(row for row in wiring().store.calls.of(handle.exec_id) if row.call_id == "step_2")
+    assert (row.code_digest, row.cache_key) == (None, None)  # no code has run
+
+
+def test_s3_3_what_was_changed_by_hand_is_no_drift() -> None:
+    handle = client().replay(source(), overrides={"step_1": {"input": {"factor": 5}}}, count=2)
+    assert done(handle) == 7
+    assert {drift.call_id for drift in record(handle).drift} == {"total"}
 
 
 def test_s4_1_a_given_output_comes_as_it_was_given() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,10 +33,6 @@ AGENT = """
         note(f"step-{number}")
         return number
 
-    def tenfold(number):
-        note(f"tenfold-{number}")
-        return number * 10
-
     @checkpoint
     def send(total):
         note(f"send-{total}")
@@ -50,15 +47,23 @@ AGENT = """
 """
 
 REPLAY = """
+    from pathlib import Path
+
     from kitaru import KitaruClient
 
-    overrides = {
-        "step_1": {"output": 100},
-        "step_2": {"input": {"number": 7}},
-        "step_3": {"code": "CODE"},
-        "send": {"input": {"total": 1}},
-    }
-    print(KitaruClient().executions.replay("first", "step_4", overrides, execution_id="second").wait())
+    def tenfold(number):
+        with Path("effects").open("a") as file:
+            file.write(f"tenfold-{number}\\n")
+        return number * 10
+
+    if __name__ == "__main__":
+        overrides = {
+            "step_1": {"output": 100},
+            "step_2": {"input": {"number": 7}},
+            "step_3": {"code": "__main__:tenfold"},
+            "send": {"input": {"total": 1}},
+        }
+        print(KitaruClient().executions.replay("first", "step_4", overrides, execution_id="second").wait())
 """
 
 RESUME = """
@@ -84,7 +89,7 @@ class Folder:
             [sys.executable, name], cwd=self.path, env=environment, capture_output=True, text=True, timeout=PATIENCE,
             check=False,
         )  # fmt: skip
-        assert (done.returncode != 0) == bool(crash_at), done.stderr
+        assert done.returncode == (-signal.SIGKILL if crash_at else 0), done.stderr
         return done.stdout.strip()
 
     def effects(self) -> list[str]:
@@ -99,7 +104,7 @@ class Folder:
 def folder(tmp_path: Path) -> Folder:
     folder = Folder(tmp_path / "project")
     folder.write("agent.py", AGENT)
-    folder.write("replay.py", REPLAY.replace("CODE", f"{folder.path / 'agent.py'}:tenfold"))
+    folder.write("replay.py", REPLAY)
     folder.write("resume.py", RESUME)
     assert folder.run("agent.py") == "sent 10"
     assert folder.effects() == ["step-1", "step-2", "step-3", "step-4", "send-10"]

@@ -70,11 +70,11 @@ class Override:
     1). Not simply the call that is given this id: a call whose inputs have changed finds no record and
     takes the next id that is free, which may be another one's.
 
-    ``kind`` None fits calls of any kind. ``code`` is a reference (``kitaru.core.references``).
+    ``code`` is a reference (``kitaru.core.references``).
     """
 
     name: str
-    kind: CallKind | None = None
+    kind: CallKind
     call_id: str | None = None
     input_digest: str | None = None
     occurrence: int | None = None
@@ -87,13 +87,17 @@ class Override:
         """True where it changes this call of the source."""
         if self.call_id is not None:
             return call.call_id == self.call_id
-        return call.name == self.name and self.kind in (None, call.kind)
+        return (call.name, call.kind) == (self.name, self.kind)
 
 
 def to_json(from_: str | None, reuse: Reuse, overrides: Iterable[Override]) -> str:
     """What was asked for, as the execution keeps it, so that it resumes with it wherever that is."""
     kept = [{key: value for key, value in asdict(one).items() if value is not None} for one in overrides]
     return json.dumps({"from": from_, "reuse": reuse, "overrides": kept})
+
+
+PART_OF_A_REPLAY = to_json(None, "before", ())
+"""What the child flows of a replay keep: they really run, as it does, and nothing in them is changed."""
 
 
 def overrides_in(text: str | None) -> tuple[Override, ...]:
@@ -103,5 +107,5 @@ def overrides_in(text: str | None) -> tuple[Override, ...]:
     return tuple(_override(**fields) for fields in json.loads(text)["overrides"])
 
 
-def _override(*, kind: str | None = None, **fields: Any) -> Override:
-    return Override(kind=None if kind is None else CallKind(kind), **fields)
+def _override(*, kind: str, **fields: Any) -> Override:
+    return Override(kind=CallKind(kind), **fields)

@@ -23,7 +23,7 @@ class ExecutionRow(NamedTuple):
 
     ``flow`` is the flow's name and ``flow_ref`` where its function is found; ``image`` is the merged
     image settings as JSON. ``attempt`` counts the runs of the body (S1.7), from 1. ``replay`` is what was
-    asked for of a replay (``kitaru.core.replay``).
+    asked for of a replay (``kitaru.core.replay``), and set for its child flows too.
     """
 
     execution_id: str

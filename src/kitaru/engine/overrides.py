@@ -48,7 +48,7 @@ class Overrides:
             if fits is not None:
                 kept.remove(fits)  # it stands for one call
                 return fits
-        return next((one for one in self._of_name.get(name, ()) if one.kind in (None, kind)), None)
+        return next((one for one in self._of_name.get(name, ()) if one.kind is kind), None)
 
     def _of_one_call(self, kept: list[Override], kind: CallKind, identity: Identity) -> Override | None:
         kept = [one for one in kept if one.kind is kind]

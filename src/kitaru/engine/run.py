@@ -98,7 +98,7 @@ class Run:
         self.call_id = ""  # as the other scopes have one
         self.attempt = row.attempt
         self.row = row
-        self.is_replay = row.original_id is not None
+        self.is_replay = row.replay is not None
         self.cache = row.cache and not self.is_replay  # what a replay runs again must really run (S6.5)
         self.is_async = is_async
         self.memo = memo

@@ -85,7 +85,7 @@ def current_execution_id() -> str:
 
 
 def is_replay() -> bool:
-    """True in the body and the checkpoints of an execution that replays another one (S6.7).
+    """True in the body and the checkpoints of a replay, and of the child flows that it starts (S6.7).
 
     Raises:
         KitaruContextError: Called outside a flow.

@@ -61,13 +61,15 @@ def _target(key: str, calls: Sequence[RecordedCall]) -> tuple[dict[str, Any], li
     """Which calls a key means, as fields of an ``Override``, and those of the source.
 
     The first call of a name has the name as its id. Here it means all its calls; ``name_1`` the first.
+    A name that a wait shares with another call means the other; with the prefix it means the wait.
     """
     waits_only = key.startswith(_WAIT)
     word = key.removeprefix(_WAIT)
-    among = [call for call in calls if call.kind is CallKind.WAIT] if waits_only else calls
-    named = [call for call in among if call.name == word]
+    among = [call for call in calls if call.kind is CallKind.WAIT or not waits_only]
+    named = sorted((call for call in among if call.name == word), key=lambda call: call.kind is CallKind.WAIT)
     if named:
-        return {"name": word, "kind": CallKind.WAIT if waits_only else None}, named
+        kind = named[0].kind
+        return {"name": word, "kind": kind}, [call for call in named if call.kind is kind]
     for call in among:
         if word == call.call_id or (call.call_id == call.name and word == f"{call.name}_1"):
             same = [other for other in calls if other.name == call.name and other.kind is call.kind]

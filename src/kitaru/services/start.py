@@ -10,6 +10,7 @@ from kitaru.core.ids import check_execution_id
 from kitaru.core.image import ImageSettings
 from kitaru.core.mutations import AlreadyExists, Commit, ExecutionCreated
 from kitaru.core.ports import EncodedInputs
+from kitaru.core.replay import PART_OF_A_REPLAY
 from kitaru.core.rows import Encoded, ExecutionRow
 from kitaru.core.states import CallKind, Status
 from kitaru.engine.call import CallScope
@@ -65,10 +66,11 @@ def start(
     execution_id = options.execution_id
     scope = current.get()
     child = None
-    parent_id = parent_call_id = None
+    parent_id = parent_call_id = replay = None
     if scope is not None:
         run = scope.run
         parent_id = run.execution_id
+        replay = PART_OF_A_REPLAY if run.is_replay else None
         if isinstance(scope, CallScope):
             parent_call_id = scope.call_id
             occurrence = scope.child_occurrence(definition.name, inputs.digest)
@@ -93,6 +95,7 @@ def start(
         cache=options.cache,
         image=None if options.image is None else options.image.to_json(),
         tags=options.tags,
+        replay=replay,
     )
     if child is not None and child.output is not None:
         _record_given(wiring, row, child.output)

@@ -107,10 +107,10 @@ def test_s3_2_a_record_is_offered_as_it_would_be_to_a_retry(
 
 def test_s6_5_every_reason_is_in_plain_words() -> None:
     overrides = [
-        Override(name="fetch", output="1"),
-        Override(name="step", inputs={"x": "1", "y": "2"}),
-        Override(name="step", call_id="step_3", code="m:f", inputs={"x": "1"}),
-        Override(name="send", code="m:f"),
+        Override(name="fetch", kind=CallKind.CHECKPOINT, output="1"),
+        Override(name="step", kind=CallKind.CHECKPOINT, inputs={"x": "1", "y": "2"}),
+        Override(name="step", kind=CallKind.CHECKPOINT, call_id="step_3", code="m:f", inputs={"x": "1"}),
+        Override(name="send", kind=CallKind.CHECKPOINT, code="m:f"),
         Override(name="ok", kind=CallKind.WAIT, output="true"),
     ]
     calls = [*LOOP, recorded("ok", kind=CallKind.WAIT), recorded("end")]
@@ -128,7 +128,10 @@ def test_s6_5_every_reason_is_in_plain_words() -> None:
 
 
 def test_s6_5_the_override_of_a_call_id_counts_before_that_of_its_name_in_either_order() -> None:
-    by_name, by_id = Override(name="step", output="1"), Override(name="step", call_id="step_2", code="m:f")
+    by_name, by_id = (
+        Override(name="step", kind=CallKind.CHECKPOINT, output="1"),
+        Override(name="step", kind=CallKind.CHECKPOINT, call_id="step_2", code="m:f"),
+    )
     for overrides in ((by_name, by_id), (by_id, by_name)):
         reasons = {call.call_id: call.reason for call in plan(LOOP, from_=None, overrides=overrides, reuse="before")}
         assert (reasons["step"], reasons["step_2"]) == ("its output is given", "runs m:f")
@@ -153,7 +156,9 @@ def test_s6_5_a_name_means_all_its_calls_and_an_id_one() -> None:
 
 
 def test_s6_5_the_prefix_wait_restricts_to_waits() -> None:
-    assert [call.call_id for call in MIXED if read("ok").fits(call)] == ["ok", "ok_2"]
+    assert [call.call_id for call in MIXED if read("ok").fits(call)] == ["ok_2"]  # a checkpoint has the name too
+    waits = [call for call in MIXED if call.call_id != "ok_2"]
+    assert [call.call_id for call in waits if read("ok", calls=waits).fits(call)] == ["ok"]
     assert [call.call_id for call in MIXED if read("wait.ok").fits(call)] == ["ok"]
     assert [call.call_id for call in MIXED if read("wait.ok_1").fits(call)] == ["ok"]
     with pytest.raises(KitaruUsageError, match=r"overrides\['wait.step'\]: the execution has no such wait"):
@@ -225,6 +230,12 @@ def test_s6_5_an_override_of_a_call_does_not_take_another_recorded_one_for_it() 
     memo = Memo([call for call in LOOP if call.call_id != "step_2"])
     without_it = [("step", "digest of step", 1), ("step", "digest of step_3", 1)]
     assert fitting(Overrides([read("step_2")], memo), *without_it) == [False, False]
+
+
+def test_s6_5_an_override_of_a_call_fits_one_call() -> None:
+    memo = Memo([call for call in LOOP if call.call_id != "step_2"])
+    made_earlier = [("step", "digest of step_2", 1), ("step", "new", 1)]
+    assert fitting(Overrides([read("step_2")], memo), *made_earlier) == [True, False]
 
 
 def test_s6_5_an_override_of_a_name_fits_calls_that_the_source_never_made() -> None:
