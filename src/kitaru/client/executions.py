@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, overload
 
-from kitaru.client.events import events
 from kitaru.client.diffs import execution_diff
+from kitaru.client.events import events
 from kitaru.client.handle import FlowHandle
 from kitaru.client.logs import logs
 from kitaru.client.records import execution_record
 from kitaru.core.clock import to_microseconds
-from kitaru.core.event import Event
 from kitaru.core.diff import ExecutionDiff
+from kitaru.core.event import Event
 from kitaru.core.execution import Execution
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.ports import ExecutionFilter
