@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from kitaru.client.client import KitaruClient as KitaruClient
     from kitaru.client.handle import FlowHandle as FlowHandle
     from kitaru.core.artifact import Artifact as Artifact
-    from kitaru.core.event import Event as Event
-    from kitaru.core.event import EventKind as EventKind
     from kitaru.core.diff import CallDiff as CallDiff
     from kitaru.core.diff import ExecutionDiff as ExecutionDiff
+    from kitaru.core.event import Event as Event
+    from kitaru.core.event import EventKind as EventKind
     from kitaru.core.execution import Attempt as Attempt
     from kitaru.core.execution import CheckpointCall as CheckpointCall
     from kitaru.core.execution import Execution as Execution
@@ -67,10 +67,10 @@ _HOME_OF = {
     "KitaruClient": "kitaru.client.client",
     "FlowHandle": "kitaru.client.handle",
     "Artifact": "kitaru.core.artifact",
-    "Event": "kitaru.core.event",
-    "EventKind": "kitaru.core.event",
     "CallDiff": "kitaru.core.diff",
     "ExecutionDiff": "kitaru.core.diff",
+    "Event": "kitaru.core.event",
+    "EventKind": "kitaru.core.event",
     "Attempt": "kitaru.core.execution",
     "CheckpointCall": "kitaru.core.execution",
     "Execution": "kitaru.core.execution",

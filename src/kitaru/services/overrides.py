@@ -41,7 +41,7 @@ def read_overrides(
     """
     if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise KitaruUsageError(f"overrides={given!r}: a mapping from calls to what is changed in them is expected.")
-    return tuple(_read(key, change, calls, values) for key, change in given.items())
+    return tuple(_read(str(key), change, calls, values) for key, change in given.items())
 
 
 def _read(key: str, change: object, calls: Sequence[RecordedCall], values: Values) -> Override:

@@ -40,7 +40,7 @@ def plan(
 def known_calls(calls: Sequence[RecordedCall], near: str) -> str:
     """For messages: the calls whose id or name is near to a wrong one, else those that there are."""
     words = dict.fromkeys(word for call in calls for word in (call.call_id, call.name))
-    close = get_close_matches(near, words, 3)
+    close = get_close_matches(str(near), words, 3)
     if close:
         return f"did you mean {' or '.join(repr(word) for word in close)}?"
     listed = ", ".join(call.call_id for call in calls[:_LISTED]) + (", ..." if len(calls) > _LISTED else "")

@@ -77,6 +77,8 @@ def test_s6_5_from_an_unknown_call_is_refused_with_the_nearest() -> None:
         actions(LOOP, from_="fetsh")
     with pytest.raises(KitaruUsageError, match="its calls are: fetch, step, step_2, step_3, send"):
         actions(LOOP, from_="zzz")
+    with pytest.raises(KitaruUsageError, match="from_=5: the execution has no such call"):
+        actions(LOOP, from_=5)  # type: ignore[arg-type]
     with pytest.raises(KitaruUsageError, match="it has recorded no call"):
         actions([], from_="zzz")
 
@@ -197,6 +199,11 @@ def test_s6_5_what_makes_no_sense_is_refused_and_named(key: str, change: object,
 def test_overrides_must_be_a_mapping() -> None:
     with pytest.raises(KitaruUsageError, match="a mapping from calls"):
         read_overrides(["step"], LOOP, VALUES)  # type: ignore[arg-type]
+
+
+def test_a_key_that_is_no_text_is_refused_as_an_unknown_call() -> None:
+    with pytest.raises(KitaruUsageError, match=r"overrides\['5'\]: the execution has no such call"):
+        read_overrides({5: {"output": 1}}, LOOP, VALUES)  # type: ignore[dict-item]
 
 
 def test_overrides_are_kept_and_read_again_as_they_were() -> None:
