@@ -13,13 +13,21 @@ if TYPE_CHECKING:
     from kitaru.client.client import KitaruClient as KitaruClient
     from kitaru.client.handle import FlowHandle as FlowHandle
     from kitaru.core.artifact import Artifact as Artifact
+    from kitaru.core.diff import CallDiff as CallDiff
+    from kitaru.core.diff import ExecutionDiff as ExecutionDiff
+    from kitaru.core.event import Event as Event
+    from kitaru.core.event import EventKind as EventKind
     from kitaru.core.execution import Attempt as Attempt
     from kitaru.core.execution import CheckpointCall as CheckpointCall
     from kitaru.core.execution import Execution as Execution
     from kitaru.core.failure import Failure as Failure
     from kitaru.core.image import ImageSettings as ImageSettings
+    from kitaru.core.log_entry import LogEntry as LogEntry
+    from kitaru.core.replay import PlannedCall as PlannedCall
+    from kitaru.core.replay import ReplayPlan as ReplayPlan
     from kitaru.core.retry import Retry as Retry
     from kitaru.core.states import Status as Status
+    from kitaru.core.statistics import ExecutionStatistics as ExecutionStatistics
     from kitaru.core.wait import Wait as Wait
     from kitaru.engine.futures import CheckpointFuture as CheckpointFuture
     from kitaru.engine.futures import CheckpointFutures as CheckpointFutures
@@ -44,9 +52,11 @@ if TYPE_CHECKING:
     from kitaru.sdk.flow import flow as flow
     from kitaru.sdk.keep import current_execution_id as current_execution_id
     from kitaru.sdk.keep import idempotency_key as idempotency_key
+    from kitaru.sdk.keep import is_replay as is_replay
     from kitaru.sdk.keep import load as load
     from kitaru.sdk.keep import log as log
     from kitaru.sdk.keep import save as save
+    from kitaru.sdk.progress import progress as progress
     from kitaru.sdk.recorded import now as now
     from kitaru.sdk.recorded import random as random
     from kitaru.sdk.recorded import uuid4 as uuid4
@@ -62,13 +72,21 @@ _HOME_OF = {
     "KitaruClient": "kitaru.client.client",
     "FlowHandle": "kitaru.client.handle",
     "Artifact": "kitaru.core.artifact",
+    "CallDiff": "kitaru.core.diff",
+    "ExecutionDiff": "kitaru.core.diff",
+    "Event": "kitaru.core.event",
+    "EventKind": "kitaru.core.event",
     "Attempt": "kitaru.core.execution",
     "CheckpointCall": "kitaru.core.execution",
     "Execution": "kitaru.core.execution",
     "Failure": "kitaru.core.failure",
     "ImageSettings": "kitaru.core.image",
+    "LogEntry": "kitaru.core.log_entry",
+    "PlannedCall": "kitaru.core.replay",
+    "ReplayPlan": "kitaru.core.replay",
     "Retry": "kitaru.core.retry",
     "Status": "kitaru.core.states",
+    "ExecutionStatistics": "kitaru.core.statistics",
     "Wait": "kitaru.core.wait",
     "CheckpointFuture": "kitaru.engine.futures",
     "CheckpointFutures": "kitaru.engine.futures",
@@ -93,9 +111,11 @@ _HOME_OF = {
     "flow": "kitaru.sdk.flow",
     "current_execution_id": "kitaru.sdk.keep",
     "idempotency_key": "kitaru.sdk.keep",
+    "is_replay": "kitaru.sdk.keep",
     "load": "kitaru.sdk.keep",
     "log": "kitaru.sdk.keep",
     "save": "kitaru.sdk.keep",
+    "progress": "kitaru.sdk.progress",
     "now": "kitaru.sdk.recorded",
     "random": "kitaru.sdk.recorded",
     "uuid4": "kitaru.sdk.recorded",

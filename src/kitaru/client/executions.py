@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, overload
+from typing import Any, Literal, overload
 
+from kitaru.client.diffs import execution_diff
+from kitaru.client.events import events
 from kitaru.client.handle import FlowHandle
+from kitaru.client.logs import logs
 from kitaru.client.records import execution_record
 from kitaru.client.waits import wait_record
 from kitaru.core.clock import to_microseconds
+from kitaru.core.diff import ExecutionDiff
+from kitaru.core.event import Event
 from kitaru.core.execution import Execution
+from kitaru.core.log_entry import LogEntry
 from kitaru.core.ports import ExecutionFilter
+from kitaru.core.replay import ReplayPlan, Reuse
 from kitaru.core.states import Status
+from kitaru.core.statistics import ExecutionStatistics
 from kitaru.core.wait import Wait
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 from kitaru.services.answer import abort, answer
 from kitaru.services.cancel import cancel
 from kitaru.services.delete import delete
 from kitaru.services.find import find
+from kitaru.services.replay import Overrides, prepare_replay, replay
 from kitaru.services.resume import resume
 from kitaru.services.retry import retry
 from kitaru.services.settings import positive
+from kitaru.services.statistics import statistics
 from kitaru.services.wiring import Wiring
 
 MAX_LIMIT = 1000
@@ -114,6 +124,90 @@ class Executions:
             raise KitaruNotFoundError(f"there is no execution {what}in {self._wiring.settings.store}.")
         return page.items[0]
 
+    def events(
+        self, exec_id: str, *, after: int = 0, follow: bool = False, timeout: float | None = None
+    ) -> Iterator[Event]:
+        """What happened in an execution, oldest first (S7.1).
+
+        Whoever keeps the ``event_id`` of the last event it has seen and comes back with it, in whichever
+        process, misses none and sees none twice.
+
+        Args:
+            exec_id: The execution.
+            after: Only events behind this id.
+            follow: Go on with events as they come, until the execution is finished.
+            timeout: Seconds to follow at most; None as long as it takes.
+
+        Raises:
+            KitaruNotFoundError: There is no such execution, or it is deleted meanwhile.
+            TimeoutError: While following: the time has passed; the execution goes on.
+        """
+        return events(self._wiring, exec_id, after=after, follow=follow, timeout=timeout)
+
+    def logs(
+        self,
+        exec_id: str,
+        *,
+        call_id: str | None = None,
+        after: int = 0,
+        follow: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[LogEntry]:
+        """What an execution printed, and logged through ``logging``, in the order of writing (S7.3).
+
+        Args:
+            exec_id: The execution.
+            call_id: Only that of one call; None for that of all calls and of the body.
+            after: Only entries behind this ``log_id``.
+            follow: Go on with entries as they come, until the execution is finished.
+            timeout: Seconds to follow at most; None as long as it takes.
+
+        Raises:
+            KitaruNotFoundError: There is no such execution, or it is deleted meanwhile.
+            TimeoutError: While following: the time has passed; the execution goes on.
+        """
+        return logs(self._wiring, exec_id, call_id=call_id, after=after, follow=follow, timeout=timeout)
+
+    def statistics(
+        self,
+        *,
+        group_by: str | Sequence[str] | None = None,
+        metrics: str | Sequence[str] = ("count",),
+        flow: str | None = None,
+        status: Status | str | Sequence[Status | str] | None = None,
+        stack: str | None = None,
+        tag: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> tuple[ExecutionStatistics, ...]:
+        """Figures over executions, computed in the database (S7.1).
+
+        Args:
+            group_by: One or several of ``status``, ``flow``, ``stack``, ``tag``, ``day``, ``hour`` and
+                ``metadata.KEY``; None for all executions as one. See ``kitaru.core.statistics.Grouping``.
+            metrics: ``count``, or a measure and an aggregate: ``duration.p95``, ``checkpoints.sum``,
+                ``cached_share.avg``, ``metadata.KEY.sum``. The aggregates are ``sum``, ``avg``, ``min``,
+                ``max``, ``p50`` and ``p95``; durations are in seconds.
+            flow: These and the following choose executions, as in ``list``.
+            status: One status, or several.
+            stack: The stack's name.
+            tag: One of the execution's tags.
+            created_after: Created at this time or later; must have a time zone.
+            created_before: Created before this time; likewise.
+
+        Raises:
+            KitaruUsageError: A name is unknown; the message has the nearest one there is.
+        """
+        where = ExecutionFilter(
+            flow=flow,
+            statuses=_statuses(status),
+            stack=stack,
+            tag=tag,
+            created_after=_time(created_after, "created_after"),
+            created_before=_time(created_before, "created_before"),
+        )
+        return statistics(self._wiring, where, group_by, metrics)
+
     def handle(self, exec_id: str) -> FlowHandle[Any]:
         """A handle of an execution, to wait for it or to cancel it."""
         return FlowHandle(self._wiring, find(self._wiring, exec_id).execution_id)
@@ -158,6 +252,83 @@ class Executions:
         """Open questions, oldest first, of all executions or of those of one flow."""
         found = self._wiring.store.waits.open(flow=flow, since=0, limit=limit)
         return tuple(wait_record(self._wiring, execution_id, row) for execution_id, row in found)
+
+    @overload
+    def replay(
+        self,
+        exec_id: str,
+        from_: str | None = ...,
+        overrides: Overrides | None = ...,
+        reuse: Reuse = ...,
+        *,
+        dry_run: Literal[True],
+        execution_id: str | None = ...,
+        **flow_inputs: Any,
+    ) -> ReplayPlan: ...
+    @overload
+    def replay(
+        self,
+        exec_id: str,
+        from_: str | None = ...,
+        overrides: Overrides | None = ...,
+        reuse: Reuse = ...,
+        *,
+        dry_run: Literal[False] = ...,
+        execution_id: str | None = ...,
+        **flow_inputs: Any,
+    ) -> FlowHandle[Any]: ...
+    def replay(
+        self,
+        exec_id: str,
+        from_: str | None = None,
+        overrides: Overrides | None = None,
+        reuse: Reuse = "before",
+        *,
+        dry_run: bool = False,
+        execution_id: str | None = None,
+        **flow_inputs: Any,
+    ) -> FlowHandle[Any] | ReplayPlan:
+        """Make a new execution from what this one recorded, with something changed (S6.5).
+
+        The source stays as it is; the new execution has its ``original_exec_id``. What is not reused
+        really runs: a replay takes nothing from the cache of earlier executions.
+
+        Args:
+            exec_id: A completed, failed, cancelled or waiting execution.
+            from_: The call at which to start, by call_id, or by name where only one call has it: this one
+                and all that came after it run again. None: everything that matches is reused.
+            overrides: What to change, by name (all its calls) or call_id (this one; it counts before a
+                name). ``{"output": v}`` gives the result, ``{"input": {"x": v}}`` changes arguments,
+                ``{"code": "module:function"}`` runs another function; the last two may be combined. The
+                first call of a name, alone, is ``name_1``. ``wait.NAME`` means waits only.
+            reuse: ``before``: nothing behind ``from_`` is reused. ``unchanged``: what has the same inputs is.
+            dry_run: Return the plan and record nothing.
+            execution_id: An id of your own for the new execution; given again for the same replay, it
+                means the one that was started.
+            **flow_inputs: Arguments of the flow that are to differ from the source's.
+
+        Raises:
+            KitaruStateError: It is pending or running.
+            KitaruUsageError: An argument is wrong. Nothing has been recorded.
+            KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
+        """
+        prepared = prepare_replay(
+            self._wiring, exec_id, from_=from_, overrides=overrides, reuse=reuse, flow_inputs=flow_inputs
+        )
+        return prepared.plan if dry_run else self._handle(replay(self._wiring, prepared, execution_id))
+
+    def diff(self, a: str, b: str) -> ExecutionDiff:
+        """How two executions of one flow differ, call by call (S6.6).
+
+        Args:
+            a: The first, often the source of a replay.
+            b: The second. A call of the first with the same identity is its partner, else one of its name.
+
+        Raises:
+            KitaruUsageError: They are of different flows.
+            KitaruNotFoundError: One of them does not exist.
+        """
+        return execution_diff(self._wiring, a, b)
 
     def cancel(self, exec_id: str) -> None:
         """Cancel an execution and its children (S6.8). Raises ``KitaruStateError`` where it has ended."""

@@ -4,6 +4,8 @@ A commit is one transaction for one execution. With an ``epoch`` it is the owner
 whole (``Fenced``) unless the execution is running under that epoch. Without one it may only hold
 mutations that carry a compare-and-set of their own (``ExecutionCreated``, ``Claimed``,
 ``StatusChanged``, ``WaitAnswered``).
+
+The store derives the events of an execution from the mutations, so that nobody can forget one.
 """
 
 from __future__ import annotations
@@ -13,14 +15,31 @@ from typing import NamedTuple
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.failure import Failure
-from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, DriftRow, Encoded, ExecutionRow, MetadataRow, WaitRow
+from kitaru.core.rows import (
+    ArtifactRow,
+    AttemptRow,
+    CallRow,
+    DriftRow,
+    Encoded,
+    ExecutionRow,
+    LogRow,
+    MetadataRow,
+    WaitRow,
+)
 from kitaru.core.states import Status, WaitStatus
 
 
 class ExecutionCreated(NamedTuple):
-    """Insert a new execution. Refused with ``AlreadyExists`` where its id is taken."""
+    """Insert a new execution. Refused with ``AlreadyExists`` where its id is taken.
+
+    ``copied`` are calls of ``row.original_id``, which a replay may reuse: they become calls of the new
+    execution, with the artifacts that they saved. Copied are successes and handled failures; the copies
+    name where they come from, cost no attempt and no time, and are no part of the cross-run cache, where
+    the source stands already.
+    """
 
     row: ExecutionRow
+    copied: tuple[str, ...] = ()
 
 
 class Claimed(NamedTuple):
@@ -86,6 +105,24 @@ class HandledChanged(NamedTuple):
     handled: bool
 
 
+class CopyRenamed(NamedTuple):
+    """A copied call that the body has not made yet leaves its id to one that it makes."""
+
+    call_id: str
+    other: str
+
+
+class ReuseSettled(NamedTuple):
+    """What a body has made of the records that it found.
+
+    ``moved`` are reused calls that it made at another position than was recorded. ``unused`` are copied
+    calls that it did not make: they are deleted.
+    """
+
+    moved: tuple[tuple[str, int], ...]
+    unused: tuple[str, ...]
+
+
 class MetadataLogged(NamedTuple):
     """Keep metadata; a later value under the same call and key replaces an earlier one."""
 
@@ -140,6 +177,21 @@ class Suspended(NamedTuple):
     due_at: Microseconds | None
 
 
+class ProgressMade(NamedTuple):
+    """User code says how far it is. ``call_id`` is ``""`` for the body; ``percent`` is 0 to 100."""
+
+    call_id: str
+    at: Microseconds
+    message: str | None
+    percent: float | None
+
+
+class LinesPrinted(NamedTuple):
+    """Keep what user code printed and logged."""
+
+    rows: tuple[LogRow, ...]
+
+
 class DriftFound(NamedTuple):
     """Replace the execution's drift report."""
 
@@ -155,22 +207,31 @@ Mutation = (
     | CallRecorded
     | AttemptFailed
     | HandledChanged
+    | CopyRenamed
+    | ReuseSettled
     | MetadataLogged
     | ArtifactSaved
     | WaitOpened
     | WaitAnswered
     | WaitsClosed
     | Suspended
+    | ProgressMade
+    | LinesPrinted
     | DriftFound
 )
 
 
 class Commit(NamedTuple):
-    """Mutations of one execution that are written together or not at all."""
+    """Mutations of one execution that are written together or not at all.
+
+    A ``hint`` is for people who watch and need not survive a power cut: the store may write it without
+    a sync of its own. It is on disk no later than the next commit that is none.
+    """
 
     execution_id: str
     epoch: int | None
     mutations: Sequence[Mutation]
+    hint: bool = False
 
 
 class Refusal(Exception):

@@ -19,13 +19,16 @@ from kitaru.core.rows import (
     CallRow,
     DriftRow,
     Encoded,
+    EventRow,
     ExecutionRow,
+    LogRow,
     MetadataRow,
     RecordedCall,
     RunnerRow,
     WaitRow,
 )
 from kitaru.core.states import Status
+from kitaru.core.statistics import Figures, Group, Measured
 
 # ── durable state ────────────────────────────────────────────────────────────────────────────────
 
@@ -127,6 +130,47 @@ class Waits(Protocol):
         ...
 
 
+class Events(Protocol):
+    """Reads events (S7.1)."""
+
+    def after(self, execution_id: str, event_id: int, *, limit: int) -> list[EventRow]:
+        """The events behind ``event_id``, oldest first.
+
+        Whoever reads on from the last id of each answer misses none and sees none twice, whatever is
+        written meanwhile.
+        """
+        ...
+
+
+class Logs(Protocol):
+    """Reads what user code printed and logged (S7.3)."""
+
+    def after(self, execution_id: str, log_id: int, *, call_id: str | None, limit: int) -> list[LogRow]:
+        """The lines behind ``log_id``, of one call or, with None, of all; the promise of ``Events.after``."""
+        ...
+
+
+class GroupFigures(NamedTuple):
+    """One group: its values, its number of executions, and its figures, in the order of what was asked for.
+
+    ``group`` holds a bucket's beginning in microseconds, a metadata value as it is encoded, else text.
+    """
+
+    group: tuple[str | int | None, ...]
+    executions: int
+    figures: tuple[Figures, ...]
+
+
+class Statistics(Protocol):
+    """Figures over executions (S7.1), computed in the database."""
+
+    def of(
+        self, where: ExecutionFilter, group_by: Sequence[Group], measures: Sequence[Measured]
+    ) -> list[GroupFigures]:
+        """One answer per group that has an execution, ordered by group. All figures are of one moment."""
+        ...
+
+
 class Runners(Protocol):
     """The processes that run executions, and their leases. Times are the database's own (S6.2)."""
 
@@ -160,6 +204,9 @@ class Store(Protocol):
     calls: Calls
     artifacts: Artifacts
     waits: Waits
+    events: Events
+    logs: Logs
+    statistics: Statistics
     runners: Runners
     stacks: Stacks
 

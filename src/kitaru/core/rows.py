@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kitaru.core.clock import Microseconds
+from kitaru.core.event import EventKind
 from kitaru.core.failure import Failure
 from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus
 
@@ -21,7 +22,8 @@ class ExecutionRow(NamedTuple):
     """One execution.
 
     ``flow`` is the flow's name and ``flow_ref`` where its function is found; ``image`` is the merged
-    image settings as JSON. ``attempt`` counts the runs of the body (S1.7), from 1.
+    image settings as JSON. ``attempt`` counts the runs of the body (S1.7), from 1. ``replay`` is what was
+    asked for of a replay (``kitaru.core.replay``), and set for its child flows too.
     """
 
     execution_id: str
@@ -48,6 +50,7 @@ class ExecutionRow(NamedTuple):
     result: Encoded | None = None
     failure: Failure | None = None
     tags: tuple[str, ...] = ()
+    replay: str | None = None
 
 
 class CallRow(NamedTuple):
@@ -98,6 +101,9 @@ class RecordedCall(NamedTuple):
     failure: Failure | None
     inputs: Encoded
     due_at: Microseconds | None = None
+    position: int = 0
+    child_id: str | None = None
+    source_execution_id: str | None = None
 
 
 class WaitRow(NamedTuple):
@@ -170,6 +176,28 @@ class DriftRow(NamedTuple):
     input: str
     recorded: Encoded | None
     given: Encoded | None
+
+
+class EventRow(NamedTuple):
+    """An event, as it is read. ``call_id`` is ``""`` for the execution itself; ``detail`` is a JSON object."""
+
+    event_id: int
+    call_id: str
+    at: Microseconds
+    kind: EventKind
+    detail: str
+
+
+class LogRow(NamedTuple):
+    """A line of output. ``log_id`` is 0 until the store has given it one."""
+
+    call_id: str
+    attempt: int
+    at: Microseconds
+    level: str
+    logger: str | None
+    message: str
+    log_id: int = 0
 
 
 class RunnerRow(NamedTuple):

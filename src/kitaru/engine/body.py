@@ -11,10 +11,12 @@ from kitaru.core.mutations import (
     FlowAttemptStarted,
     HandledChanged,
     Mutation,
+    ReuseSettled,
     StatusChanged,
 )
 from kitaru.core.rows import AttemptRow, ExecutionRow
 from kitaru.core.states import CallStatus, Status
+from kitaru.engine import capture
 from kitaru.engine.context import current
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
@@ -59,7 +61,8 @@ def execute(
     """
     first_attempt = row.attempt
     while True:
-        run = Run(shared, row, Memo(shared.store.calls.memo(row.execution_id)), lease_holds, definition.is_async)
+        memo = Memo(shared.store.calls.memo(row.execution_id), row.original_id)
+        run = Run(shared, row, memo, lease_holds, definition.is_async)
         on_run(run)
         again = row.attempt - first_attempt < row.retries
         outcome = _one_pass(run, definition, again=again)
@@ -71,6 +74,7 @@ def execute(
 def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome | None:
     """One run of the body and the commit that ends it; None where the body is to run again."""
     began = run.clock.now()
+    capture.install()
     token = current.set(run)
     try:
         crash_point("body_start")
@@ -84,6 +88,7 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome |
         current.reset(token)
         run.ended = True
     run.wait_until_closed()
+    run.close_outputs()
     try:
         crash_point("body_end")
         run.check_owned()
@@ -117,7 +122,9 @@ def _run_body(run: Run, definition: FlowDefinition) -> Any:
 
 def _complete(run: Run, value: Any) -> None:
     result = run.values.encode(value, f"the result of flow {run.row.flow}: result")
-    run.write((*_drift(run), StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
+    # A failed replay keeps the calls that it was offered and has not made: a retry may come to them.
+    settled = _settled(run, tuple(run.memo.offered))
+    run.write((*_drift(run), *settled, StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
 
 
 def _fail(run: Run, error: BaseException, began: int, *, again: bool) -> bool:
@@ -133,7 +140,7 @@ def _fail(run: Run, error: BaseException, began: int, *, again: bool) -> bool:
     if retry:
         mutations.append(FlowAttemptStarted(run.row.attempt + 1))
     else:
-        mutations += _drift(run)
+        mutations += [*_drift(run), *_settled(run, ())]
         mutations.append(StatusChanged(Status.FAILED, now, failure=failure))
     run.write(mutations)
     return not retry
@@ -144,6 +151,10 @@ def _drift(run: Run) -> Sequence[Mutation]:
         return ()
     rows = report(run)
     return (DriftFound(tuple(rows)),) if rows else ()
+
+
+def _settled(run: Run, unused: tuple[str, ...]) -> Sequence[Mutation]:
+    return (ReuseSettled(tuple(run.moved), unused),) if run.moved or unused else ()
 
 
 def unwritten(shared: Shared, error: BaseException) -> Outcome:

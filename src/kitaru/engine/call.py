@@ -15,6 +15,7 @@ from kitaru.engine.identity import Identity
 from kitaru.errors import KitaruContextError
 
 if TYPE_CHECKING:
+    from kitaru.engine.output import Output
     from kitaru.engine.run import Run
 
 
@@ -110,7 +111,7 @@ class CallScope:
     thread does that outlived its timeout is not recorded (S2.6).
     """
 
-    __slots__ = ("artifacts", "attempt", "call", "children", "closed", "metadata", "run")
+    __slots__ = ("artifacts", "attempt", "call", "children", "closed", "metadata", "output", "run")
 
     def __init__(self, run: Run, call: Call, attempt: int) -> None:
         self.run = run
@@ -120,6 +121,7 @@ class CallScope:
         self.metadata: list[MetadataRow] = []
         self.artifacts: list[ArtifactRow] = []
         self.children: dict[tuple[str, str], int] = {}
+        self.output: Output | None = None  # made by the first line that it prints
 
     @property
     def call_id(self) -> str:

@@ -9,14 +9,17 @@ from collections.abc import Iterable, Mapping
 from types import CoroutineType
 from typing import Any, NamedTuple, cast
 
-from kitaru.core.mutations import CallStarted
-from kitaru.core.states import CallStatus
+from kitaru.core.mutations import CallRecorded, CallStarted
+from kitaru.core.replay import Override
+from kitaru.core.rows import Encoded, RecordedCall
+from kitaru.core.states import CallKind, CallStatus
 from kitaru.engine.call import Call
 from kitaru.engine.definitions import CheckpointDefinition
 from kitaru.engine.drift import check_drift
 from kitaru.engine.failures import error_of
-from kitaru.engine.identity import Identity, cache_key, keyed_digest
+from kitaru.engine.identity import Identity, cache_key, changed_digest, keyed_digest
 from kitaru.engine.memo import Decision, decide
+from kitaru.engine.overrides import changed_arguments, changed_code
 from kitaru.engine.run import Run
 from kitaru.errors import KitaruUsageError
 
@@ -48,29 +51,29 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     numbering = run.numbering
     identity = Identity(name, digest, numbering.occurrence(name, digest))
     position = numbering.position()
+    override = run.overrides.of(CallKind.CHECKPOINT, identity) if run.overrides else None
+    if override is not None and override.inputs is not None:
+        args, kwargs, arguments = changed_arguments(override.inputs, definition.binder, arguments, run.values)
+        inputs = run.values.encode_inputs(arguments, allow_opaque=True)
+        identity = identity._replace(digest=changed_digest(digest, inputs.digest))
     recorded = run.memo.take(identity)
-    decision = decide(recorded)
-    if recorded is not None:
-        if decision is Decision.REUSE:
-            assert recorded.output is not None
-            with run.needing_the_store():
-                return Known(recorded.call_id, run.values.decode(recorded.output), None)
-        if decision is Decision.RAISE:
-            assert recorded.failure is not None
-            error = error_of(recorded.failure, recorded.call_id, run.execution_id, run.values)
-            run.remember(error, recorded.call_id, recorded.failure.origin)
-            return Known(recorded.call_id, None, error)
+    known = _known(run, recorded, position)
+    if known is not None:
+        return known
+    if override is not None and override.code is not None:
+        definition = changed_code(definition, override.code)
     code = key = None
     if definition.cache is not False and not inputs.opaque:
         code = run.code_digest(definition)
-        key = cache_key(identity, inputs.digest, code)
+        if override is None:  # what somebody has changed by hand is for this execution alone
+            key = cache_key(identity, inputs.digest, code)
     call = Call(
         definition,
         args,
         kwargs,
         identity=identity,
         inputs=inputs,
-        call_id=numbering.call_id(name) if recorded is None else recorded.call_id,
+        call_id=_call_id(run, name, recorded, override),
         position=position,
         ended_attempts=0 if recorded is None else recorded.attempt,
         code_digest=code,
@@ -80,6 +83,8 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         # It was interrupted between two attempts: the policy goes on where it was.
         call.tries = recorded.attempt
         call.due_at = recorded.due_at
+    if override is not None:
+        return call if override.output is None else _injected(run, call, override.output)
     if recorded is None and run.resumed:
         run.misses.append(call)
         if definition.on_drift == "fail":
@@ -90,6 +95,37 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         call.started_at = run.clock.now()
         run.riding.append(CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)))
     return call
+
+
+def _known(run: Run, recorded: RecordedCall | None, position: int) -> Known | None:
+    """What the record of a call tells the body; None where the call has to run."""
+    decision = decide(recorded)
+    if recorded is None or decision is Decision.RUN:
+        return None
+    run.reused(recorded, position)
+    if decision is Decision.REUSE:
+        assert recorded.output is not None
+        return Known(recorded.call_id, run.values.decode(recorded.output), None)
+    assert recorded.failure is not None
+    error = error_of(recorded.failure, recorded.call_id, run.execution_id, run.values)
+    run.remember(error, recorded.call_id, recorded.failure.origin)
+    return Known(recorded.call_id, None, error)
+
+
+def _call_id(run: Run, name: str, recorded: RecordedCall | None, override: Override | None) -> str:
+    if recorded is not None:
+        return recorded.call_id
+    if override is not None and override.call_id is not None:
+        return override.call_id
+    return run.numbering.call_id(name)
+
+
+def _injected(run: Run, call: Call, output: Encoded) -> Known:
+    """A call whose output is given. No sync of its own: a run that resumes without it is given it again."""
+    call.code_digest = None
+    call.started_at = run.clock.now()
+    run.riding.append(CallRecorded(call.row(CallStatus.COMPLETED, 0, call.started_at, output=output)))
+    return Known(call.call_id, run.values.decode(output), None)
 
 
 def _refuse_promises(name: str, arguments: Mapping[str, object]) -> None:

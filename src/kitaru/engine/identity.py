@@ -6,7 +6,7 @@ inputs, and the count of equal calls before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
 from kitaru.core.ids import derived_id
@@ -25,14 +25,37 @@ def keyed_digest(key: str) -> str:
     return f"key:{key}"
 
 
+def changed_digest(digest: str, changed: str) -> str:
+    """The digest of a call that a replay runs with other inputs, from its own and that of the other inputs.
+
+    It is the digest of no other call: the record must stand neither for the call that the body made
+    (S3.3) nor for one that the body makes with the other inputs itself.
+    """
+    return f"changed:{digest}:{changed}"
+
+
 class Numbering:
     """Hands out occurrences and call ids, in the order in which the body makes its calls.
 
     Owned by the thread that runs the body.
+
+    Args:
+        recorded_ids: The ids that an earlier run has given.
+        offered: Of these, the ids of a replay's source whose calls the body has not made. A call that it
+            makes takes one as if it were free, so that its ids count its own calls.
+        rename: Is told of an offered id that is taken, and which id its call has instead.
     """
 
-    def __init__(self, recorded_ids: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        recorded_ids: Iterable[str] = (),
+        offered: Container[str] = (),
+        rename: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._taken = set(recorded_ids)
+        self._offered = offered
+        self._rename = rename
+        self._spares = len(self._taken)
         self._occurrences: dict[tuple[str, str], int] = {}
         self._calls_of: dict[str, int] = {}
         self._position = 0
@@ -58,8 +81,18 @@ class Numbering:
         while True:
             number += 1
             call_id = name if number == 1 else f"{name}_{number}"
-            if call_id not in self._taken:
+            if call_id not in self._taken or call_id in self._offered:
                 self._calls_of[name] = number
+                self._taken.add(call_id)
+                if self._rename is not None and call_id in self._offered:
+                    self._rename(call_id, self._spare(name))
+                return call_id
+
+    def _spare(self, name: str) -> str:
+        while True:
+            self._spares += 1
+            call_id = f"{name}_{self._spares}"
+            if call_id not in self._taken:
                 self._taken.add(call_id)
                 return call_id
 

@@ -37,15 +37,29 @@ def decide(recorded: RecordedCall | None) -> Decision:
 
 
 class Memo:
-    """The records of an execution by identity. Loaded once, read by the thread that runs the body."""
+    """The records of an execution by identity. Loaded once, read by the thread that runs the body.
 
-    def __init__(self, records: Iterable[RecordedCall] = ()) -> None:
+    Args:
+        records: All of them, in the order in which the body made its calls.
+        original_id: The execution that this one replays. Copies of its calls are ``offered``, by call id,
+            as long as no call of this run has asked for them.
+    """
+
+    def __init__(self, records: Iterable[RecordedCall] = (), original_id: str | None = None) -> None:
         # Keyed by a plain tuple: it equals and hashes like an Identity, and is made in a third of the time.
         self._records = {(record.name, record.input_digest, record.occurrence): record for record in records}
         self._left = dict(self._records)
+        self.offered: dict[str, RecordedCall] = {}
+        if original_id is not None:
+            copies = (record for record in self._left.values() if record.source_execution_id == original_id)
+            self.offered = {record.call_id: record for record in copies}
+        self._renamed: dict[tuple[str, str, int], str] = {}
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._records
 
     def call_ids(self) -> Iterable[str]:
         """The ids that are taken."""
@@ -53,7 +67,18 @@ class Memo:
 
     def take(self, identity: Identity | tuple[str, str, int]) -> RecordedCall | None:
         """The record of this identity; from now on it is not left over."""
-        return self._left.pop(identity, None)
+        record = self._left.pop(identity, None)
+        if record is not None and self.offered:
+            call_id = self._renamed.get(identity, record.call_id)
+            self.offered.pop(call_id, None)
+            if call_id != record.call_id:
+                return record._replace(call_id=call_id)
+        return record
+
+    def rename(self, call_id: str, other: str) -> None:
+        """An offered record goes by another id from now on."""
+        record = self.offered[other] = self.offered.pop(call_id)
+        self._renamed[record.name, record.input_digest, record.occurrence] = other
 
     def left_over(self, name: str) -> list[RecordedCall]:
         """Records of a checkpoint that no call of this run has asked for."""

@@ -32,6 +32,7 @@ from kitaru.core.states import CallStatus
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.failures import failure_of
+from kitaru.engine.output import taken
 from kitaru.engine.run import Run
 from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruSerializationError, KitaruStoreError
 
@@ -124,14 +125,15 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
             crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
-            return Finished(call, (CallRecorded(row), *extra), ended.value, None)
+            return Finished(call, (*extra, CallRecorded(row)), ended.value, None)
         if run.failed or not definition.retry.wants(error, call.tries):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
         call.ended_attempts = number
         pause = definition.retry.pause(call.tries, run.ids.random())
         call.due_at = ended_at + round(pause * 1_000_000) if pause > 0 else None
-        started = CallStarted(call.row(CallStatus.RUNNING, number))
-        yield Write((started, _attempt_failed(run, call, number, ended, ended_at), *extra))
+        failed = _attempt_failed(run, call, number, ended, ended_at)
+        call.started_at = ended_at
+        yield Write((*extra, failed, CallStarted(call.row(CallStatus.RUNNING, number))))
         crash_point("before_retry")
         if call.due_at is not None:
             yield Pause(call.due_at)
@@ -168,7 +170,7 @@ def _failed(
 ) -> Finished:
     attempt = _attempt_failed(run, call, number, ended, ended_at)
     row = call.row(attempt.row.status, number, ended_at, failure=attempt.row.failure, handled=handled)
-    return Finished(call, (CallRecorded(row), attempt, *extra), None, ended.error, ended.origin)
+    return Finished(call, (*extra, attempt, CallRecorded(row)), None, ended.error, ended.origin)
 
 
 def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: Microseconds) -> AttemptFailed:
@@ -179,7 +181,7 @@ def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: M
 
 
 def _extra(scope: CallScope) -> Sequence[Mutation]:
-    """What the attempt logged and saved; from here on it can add nothing."""
+    """What the attempt logged, saved and printed; from here on it can add nothing."""
     scope.closed = True
     if not scope.metadata and not scope.artifacts:
         return ()
@@ -187,4 +189,7 @@ def _extra(scope: CallScope) -> Sequence[Mutation]:
     if scope.metadata:
         mutations.append(MetadataLogged(tuple(scope.metadata)))
     mutations += [ArtifactSaved(row) for row in scope.artifacts]
+    if scope.output is not None:
+        mutations += taken([scope.output], last=True)
+        scope.run.outputs.discard(scope.output)
     return mutations

@@ -2,10 +2,12 @@
 
 Who owns what:
 
-* the body's thread (in async flows the loop's thread): ``memo``, ``numbering``, ``misses``, ``seen``
+* the body's thread (in async flows the loop's thread): ``memo``, ``numbering``, ``overrides``, ``moved``,
+  ``misses``, ``seen``
 * any thread, each through one atomic operation: ``riding`` (a deque; only taken from under
   ``_order``), ``under_way`` (a dict)
 * ``settling`` guards the outcomes of futures; ``_open`` counts the submitted calls under it
+* ``outputs``: those that may hold something to be written; added and removed by atomic operations
 * ``signal`` is set once, by whoever first learns that the body has to unwind, and only read after
 """
 
@@ -19,9 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kitaru.core.clock import Clock
 from kitaru.core.ids import Ids
-from kitaru.core.mutations import CallStarted, Commit, Fenced, HandledChanged, Mutation, Refusal
+from kitaru.core.mutations import CallStarted, Commit, CopyRenamed, Fenced, HandledChanged, Mutation, Refusal
 from kitaru.core.ports import Store, Values
-from kitaru.core.rows import CachedOutput, ExecutionRow
+from kitaru.core.replay import overrides_in
+from kitaru.core.rows import CachedOutput, ExecutionRow, RecordedCall
 from kitaru.core.states import CallStatus, Status
 from kitaru.engine.call import Call
 from kitaru.engine.committer import Committer, Sink, Verdict
@@ -29,6 +32,8 @@ from kitaru.engine.definitions import CheckpointDefinition
 from kitaru.engine.futures import CheckpointFuture
 from kitaru.engine.identity import Numbering
 from kitaru.engine.memo import Memo
+from kitaru.engine.output import Output, taken
+from kitaru.engine.overrides import Overrides
 from kitaru.engine.parking import Parking
 from kitaru.engine.pool import Pool
 from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal, StoreLost
@@ -109,11 +114,17 @@ class Run:
         self.clock = shared.clock
         self.ids = shared.ids
         self.execution_id = row.execution_id
+        self.call_id = ""  # as the other scopes have one
+        self.attempt = row.attempt
         self.row = row
-        self.cache = row.cache
+        self.is_replay = row.replay is not None
+        self.cache = row.cache and not self.is_replay  # what a replay runs again must really run (S6.5)
         self.is_async = is_async
         self.memo = memo
-        self.numbering = Numbering(memo.call_ids())
+        self.overrides = Overrides(overrides_in(row.replay), memo)
+        taken_ids = (*memo.call_ids(), *self.overrides.call_ids())
+        self.numbering = Numbering(taken_ids, memo.offered, self._rename if self.is_replay else None)
+        self.moved: list[tuple[str, int]] = []
         self.misses: list[Call] = []
         self.resumed = len(memo) > 0
         self.signal: Signal | None = None
@@ -128,6 +139,8 @@ class Run:
         self.body_steps = 0  # calls that the body's own task has made
         self.riding: deque[Mutation] = deque()
         self.under_way: dict[str, Call] = {}
+        self.output: Output | None = None
+        self.outputs: set[Output] = set()
         self._flushed: set[str] = set()
         self.settled = threading.Condition(self.settling)
         self._order = threading.Lock()
@@ -198,6 +211,15 @@ class Run:
         if digest is None:
             digest = self._code_digests[definition.fn] = self.shared.code_digest(definition.fn)
         return digest
+
+    def reused(self, recorded: RecordedCall, position: int) -> None:
+        """A record stands for the body's call at this position, from now on."""
+        if recorded.position != position:
+            self.moved.append((recorded.call_id, position))
+
+    def _rename(self, call_id: str, other: str) -> None:
+        self.memo.rename(call_id, other)
+        self.riding.append(CopyRenamed(call_id, other))
 
     def side_task(self) -> asyncio.Task[Any] | None:
         """The task that is running, where it is one that the body has started beside itself."""
@@ -287,6 +309,8 @@ class Run:
 
     def _commit_of(self, mutations: Sequence[Mutation]) -> Commit:
         """A commit of this execution, with what was waiting for a ride."""
+        if self.output is not None:
+            self.riding.extend(taken([self.output], last=False))
         if self.riding:
             riding: list[Mutation] = []
             while self.riding:
@@ -316,19 +340,33 @@ class Run:
         """A call is under way: a hint, written only if it lasts."""
         self.under_way[call.call_id] = call
 
+    @property
+    def closed(self) -> bool:
+        """True where nothing that the body says is kept any more."""
+        return self.ended
+
     def flush_hints(self, older_than: int) -> None:
-        """Show calls that were started before ``older_than``. Called by the process's timer."""
+        """Show what was printed, and calls started before ``older_than``. Called by the process's timer."""
         if self.parking.engaged:  # nothing works, and a suspended execution takes no hints
             return
+        talking = {output.call_id for output in list(self.outputs)}
         slow = [
             call
             for call in list(self.under_way.values())
-            if call.started_at < older_than and call.call_id not in self._flushed
+            if (call.started_at < older_than or call.call_id in talking) and call.call_id not in self._flushed
         ][:MOST_HINTS]
-        if slow:
-            self._flushed.update(call.call_id for call in slow)
-            hints = [CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)) for call in slow]
-            self.shared.committer.enqueue(Commit(self.execution_id, self.row.epoch, hints), self, None)
+        if not slow and not self.outputs:
+            return
+        self._flushed.update(call.call_id for call in slow)
+        hints: list[Mutation] = [CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)) for call in slow]
+        with self._order:  # in one step, so that what an ending attempt has left comes behind
+            hints += taken(list(self.outputs), last=False)
+            if hints:
+                self.shared.committer.enqueue(Commit(self.execution_id, self.row.epoch, hints, hint=True), self, None)
+
+    def close_outputs(self) -> None:
+        """Have what is left of the output written with the commit that ends this run."""
+        self.riding.extend(taken(list(self.outputs), last=True))
 
     # ── futures ──────────────────────────────────────────────────────────────────────────────────
 

@@ -86,6 +86,15 @@ def current_execution_id() -> str:
     return any_run("kitaru.current_execution_id()").run.execution_id
 
 
+def is_replay() -> bool:
+    """True in the body and the checkpoints of a replay, and of the child flows that it starts (S6.7).
+
+    Raises:
+        KitaruContextError: Called outside a flow.
+    """
+    return any_run("kitaru.is_replay()").run.is_replay
+
+
 def idempotency_key() -> str:
     """A key that is the same for all attempts of this call, in whichever process (S6.7).
 

@@ -46,13 +46,16 @@ def _recorded(name: str, draw: Callable[[Any], T]) -> T:
     run = body_run(f"{name}()")
     identity = Identity(name, "", run.numbering.occurrence(name, ""))
     position = run.numbering.position()
+    override = run.overrides.of(CallKind.VALUE, identity) if run.overrides else None
     record = run.memo.take(identity)
     if record is not None and decide(record) is Decision.REUSE and record.output is not None:
+        run.reused(record, position)
         return run.values.decode(record.output)  # type: ignore[return-value]  # it was recorded here
-    value = draw(run)
+    given = None if override is None else override.output
+    value: T = draw(run) if given is None else run.values.decode(given)  # type: ignore[assignment]  # as its user says
     at = run.clock.now()
     row = CallRow(
-        call_id=run.numbering.call_id(name),
+        call_id=run.numbering.call_id(name) if override is None or override.call_id is None else override.call_id,
         name=name,
         kind=CallKind.VALUE,
         position=position,
@@ -60,7 +63,7 @@ def _recorded(name: str, draw: Callable[[Any], T]) -> T:
         occurrence=identity.occurrence,
         inputs="{}",
         status=CallStatus.COMPLETED,
-        attempt=1,
+        attempt=1 if given is None else 0,
         started_at=at,
         ended_at=at,
         output=run.values.encode(value, name),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kitaru.core.failure import Failure
 from kitaru.core.mutations import CallRecorded, CallStarted
 from kitaru.core.ports import EncodedInputs
-from kitaru.core.rows import CallRow, RecordedCall
+from kitaru.core.rows import CallRow, Encoded, RecordedCall
 from kitaru.core.states import CallKind, CallStatus, Status
 from kitaru.engine.identity import Identity
 from kitaru.engine.parking import Parked
@@ -32,16 +32,18 @@ class ChildCall:
         call_id: str,
         child_id: str,
         recorded: RecordedCall | None,
+        output: Encoded | None,
     ) -> None:
         self.call_id = call_id
         self.child_id = child_id
+        self.inputs = inputs
+        self.output = output  # a replay may give the child's result
         self._run = run
         self._identity = identity
-        self._inputs = inputs
         self._position = position
         self._recorded = recorded
         self._started_at = run.clock.now()
-        self._seen = recorded is not None and recorded.status is CallStatus.COMPLETED
+        self._seen = recorded is not None and (recorded.status is CallStatus.COMPLETED or recorded.handled)
 
     @property
     def failure_was_handled(self) -> bool:
@@ -119,7 +121,7 @@ class ChildCall:
             position=self._position,
             input_digest=self._identity.digest,
             occurrence=self._identity.occurrence,
-            inputs=self._inputs.text,
+            inputs=self.inputs.text,
             status=status,
             attempt=1,
             started_at=self._started_at,

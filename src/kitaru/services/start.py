@@ -10,13 +10,15 @@ from kitaru.core.ids import check_execution_id
 from kitaru.core.image import ImageSettings
 from kitaru.core.mutations import AlreadyExists, Commit, ExecutionCreated
 from kitaru.core.ports import EncodedInputs
-from kitaru.core.rows import ExecutionRow
-from kitaru.core.states import Status
+from kitaru.core.replay import PART_OF_A_REPLAY
+from kitaru.core.rows import Encoded, ExecutionRow
+from kitaru.core.states import CallKind, Status
 from kitaru.engine.call import CallScope
 from kitaru.engine.context import body_run, current
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
-from kitaru.engine.identity import Identity, child_execution_id
+from kitaru.engine.identity import Identity, changed_digest, child_execution_id
+from kitaru.engine.overrides import changed_arguments
 from kitaru.errors import KitaruStoreError, KitaruUsageError
 from kitaru.services.children import ChildCall
 from kitaru.services.recover import recover
@@ -67,15 +69,17 @@ def start(
 def _start(
     wiring: Wiring, definition: FlowDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], options: StartOptions
 ) -> Started:
-    inputs = wiring.values.encode_inputs(definition.binder.bind(args, kwargs), allow_opaque=False)
+    arguments = definition.binder.bind(args, kwargs)
+    inputs = wiring.values.encode_inputs(arguments, allow_opaque=False)
     _check(wiring, options)
     execution_id = options.execution_id
     scope = current.get()
     child = None
-    parent_id = parent_call_id = None
+    parent_id = parent_call_id = replay = None
     if scope is not None:
         run = scope.run
         parent_id = run.execution_id
+        replay = PART_OF_A_REPLAY if run.is_replay else None
         if isinstance(scope, CallScope):
             scope.check_open(f"{definition.name}.run()")
             parent_call_id = scope.call_id
@@ -83,8 +87,8 @@ def _start(
             identity = Identity(definition.name, inputs.digest, occurrence)
             execution_id = execution_id or child_execution_id(parent_id, scope.call_id, identity)
         else:
-            child = _child_call(definition, inputs, execution_id)
-            execution_id, parent_call_id = child.child_id, child.call_id
+            child = _child_call(definition, arguments, inputs, execution_id)
+            execution_id, parent_call_id, inputs = child.child_id, child.call_id, child.inputs
     row = ExecutionRow(
         execution_id=execution_id or wiring.ids.execution_id(),
         project=wiring.settings.project,
@@ -101,8 +105,16 @@ def _start(
         cache=options.cache,
         image=None if options.image is None else options.image.to_json(),
         tags=options.tags,
+        replay=replay,
     )
-    active = _create(wiring, definition, row, is_child=scope is not None, child=child)
+    active = None
+    if child is not None and child.output is not None:
+        _record_given(wiring, row, child.output)
+    else:
+        try:
+            active = launch(wiring, definition, row, is_child=scope is not None)
+        except AlreadyExists:
+            active = _go_on(wiring, definition, row, is_child=scope is not None, child=child)
     if child is not None:
         child.started()
     return Started(row.execution_id, active, child)
@@ -116,27 +128,47 @@ def _check(wiring: Wiring, options: StartOptions) -> None:
         raise KitaruUsageError(f"there is no stack {options.stack!r}. The stacks are: {', '.join(sorted(known))}.")
 
 
-def _child_call(definition: FlowDefinition, inputs: EncodedInputs, execution_id: str | None) -> ChildCall:
+def _child_call(
+    definition: FlowDefinition, arguments: dict[str, object], inputs: EncodedInputs, execution_id: str | None
+) -> ChildCall:
     """The parent's side of a child flow: identified like a checkpoint call, so it is found on resume."""
     run = body_run(f"{definition.name}.run()")
     run.check_name(definition.name, definition.reference)
     identity = Identity(definition.name, inputs.digest, run.numbering.occurrence(definition.name, inputs.digest))
     position = run.numbering.position()
+    override = run.overrides.of(CallKind.FLOW, identity) if run.overrides else None
+    if override is not None:
+        execution_id = None  # an id of the caller's own is that of the source's child
+        if override.inputs is not None:
+            _, _, changed = changed_arguments(override.inputs, definition.binder, arguments, run.values)
+            inputs = run.values.encode_inputs(changed, allow_opaque=False)
+            identity = identity._replace(digest=changed_digest(identity.digest, inputs.digest))
     recorded = run.memo.take(identity)
+    call_id = child_id = None
+    if recorded is not None:
+        run.reused(recorded, position)
+        call_id, child_id = recorded.call_id, recorded.child_id
+    elif override is not None:
+        call_id = override.call_id
     return ChildCall(
         run=run,
         identity=identity,
         inputs=inputs,
         position=position,
-        call_id=run.numbering.call_id(definition.name) if recorded is None else recorded.call_id,
-        child_id=execution_id or child_execution_id(run.execution_id, "", identity),
+        call_id=call_id or run.numbering.call_id(definition.name),
+        child_id=execution_id or child_id or child_execution_id(run.execution_id, "", identity),
         recorded=recorded,
+        output=None if override is None else override.output,
     )
 
 
-def _create(
-    wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, child: ChildCall | None
-) -> Active | None:
+def launch(
+    wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, copied: tuple[str, ...] = ()
+) -> Active:
+    """Record a new execution and have this process run it.
+
+    ``copied`` are calls of ``row.original_id`` that it may reuse. Raises ``AlreadyExists`` where its id is taken.
+    """
     runner = wiring.runner
     runner_id = runner.begin()
     # A child always gets a thread: its parent holds a place while it waits, so all could wait for ever.
@@ -145,11 +177,7 @@ def _create(
     if place:
         owned = owned._replace(status=Status.RUNNING, epoch=1, started_at=row.created_at)
     try:
-        wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(owned),)))
-    except AlreadyExists:
-        if place and not is_child:
-            runner.release()
-        return _go_on(wiring, definition, row, is_child=is_child, child=child)
+        wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(owned, copied),)))
     except BaseException as error:
         if place and not is_child:
             runner.release()
@@ -160,6 +188,13 @@ def _create(
     if place:
         return runner.launch(owned, definition, counted=not is_child)
     return runner.queue(owned, definition)
+
+
+def _record_given(wiring: Wiring, row: ExecutionRow, output: Encoded) -> None:
+    """A child whose result is given by a replay: it is recorded and never runs."""
+    given = row._replace(status=Status.COMPLETED, started_at=row.created_at, ended_at=row.created_at, result=output)
+    with contextlib.suppress(AlreadyExists):  # by an earlier run of the parent's body
+        wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(given),)))
 
 
 def _go_on(

@@ -14,6 +14,7 @@ from typing import Any
 from kitaru.core.clock import Clock, SystemClock
 from kitaru.core.ids import Ids, SystemIds
 from kitaru.core.ports import Store, Values
+from kitaru.engine import capture
 from kitaru.engine.code_digest import code_digest
 from kitaru.engine.committer import Committer
 from kitaru.engine.leases import LEASE_SECONDS, Lease
@@ -63,6 +64,7 @@ class Wiring:
     def close(self) -> None:
         """Stop running flows and close the store."""
         self.runner.end()
+        capture.uninstall()
         self.store.close()
 
 

@@ -1,9 +1,10 @@
 """Applies commits within one transaction: each type of mutation has one function here.
 
 Rows that only have to be written are gathered by statement and written together at the end. They go to
-different tables, but for starts and outcomes of calls: starts are written first, as a hint may be lost
-and an outcome may not. Only ``HandledChanged`` changes rows that may still be gathered, so it writes
-them out before.
+different tables. ``HandledChanged`` and ``CallStarted`` change or look at rows that may still be gathered,
+so they write them out before.
+
+Events come from here, so that no caller can forget one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kitaru.core.event import EventKind
 from kitaru.core.mutations import (
     AlreadyExists,
     ArtifactSaved,
@@ -21,21 +23,26 @@ from kitaru.core.mutations import (
     Claimed,
     Commit,
     Conflict,
+    CopyRenamed,
     DriftFound,
     ExecutionCreated,
     Fenced,
     FlowAttemptStarted,
     HandledChanged,
+    LinesPrinted,
     MetadataLogged,
+    ProgressMade,
     Refusal,
+    ReuseSettled,
     StatusChanged,
     Suspended,
     WaitAnswered,
     WaitOpened,
     WaitsClosed,
 )
-from kitaru.core.states import CallStatus, Status, WaitStatus, may_follow
-from kitaru.store import rows, statements
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus, may_follow
+from kitaru.store import events, rows, statements
 from kitaru.store.faults import UNWRITABLE
 
 _OWN_COMPARISON = frozenset({ExecutionCreated, Claimed, StatusChanged, WaitAnswered})
@@ -78,7 +85,7 @@ class Transaction:
         return answers
 
     def _apply(self, commit: Commit) -> Refusal | None:
-        execution_id, epoch, mutations = commit
+        execution_id, epoch, mutations, _ = commit
         if epoch is None:
             refusal = _without_epoch(mutations)
             if refusal is not None:
@@ -119,9 +126,6 @@ class Transaction:
     def flush(self) -> None:
         """Write the gathered rows."""
         gathered, self._rows = self._rows, {}
-        starts = gathered.pop(_START_CALL, None)
-        if starts is not None:
-            self.connection.executemany(_START_CALL, starts)
         for statement, values in gathered.items():
             written = self.connection.executemany(statement, values).rowcount
             if statement is _RECORD_CALL and written != len(values):
@@ -148,7 +152,19 @@ def _create(transaction: Transaction, _: str, mutation: ExecutionCreated) -> Non
         raise AlreadyExists(f"an execution with the id {row.execution_id!r} is recorded already")
     for position, tag in enumerate(row.tags):
         transaction.add(_TAG_EXECUTION, (row.execution_id, tag, position))
+    transaction.add(_ADD_EVENT, events.of_execution(row.execution_id, EventKind.CREATED, row.created_at))
+    if row.status is Status.RUNNING:  # created and claimed in one
+        transaction.add(_ADD_EVENT, _running(row.execution_id, row.started_at, row.runner_id, row.attempt))
     transaction.set_state(row.execution_id, State(row.status, row.epoch, row.runner_id))
+    if mutation.copied:
+        _copy(transaction, row, mutation.copied)
+
+
+def _copy(transaction: Transaction, row: ExecutionRow, call_ids: Sequence[str]) -> None:
+    both = {"execution_id": row.execution_id, "source_id": row.original_id}
+    copies = [{**both, "call_id": call_id, "at": row.created_at} for call_id in call_ids]
+    transaction.connection.executemany(statements.COPY_CALL, copies)
+    transaction.connection.execute(statements.COPY_ARTIFACTS, both)
 
 
 def _claim(transaction: Transaction, execution_id: str, mutation: Claimed) -> None:
@@ -167,7 +183,12 @@ def _claim(transaction: Transaction, execution_id: str, mutation: Claimed) -> No
         statements.CLAIM_EXECUTION,
         {"execution_id": execution_id, "runner_id": mutation.runner_id, "attempt": mutation.attempt},
     )
+    transaction.add(_ADD_EVENT, _running(execution_id, None, mutation.runner_id, mutation.attempt))
     transaction.set_state(execution_id, State(Status.RUNNING, state.epoch + 1, mutation.runner_id))
+
+
+def _running(execution_id: str, at: int | None, runner_id: str | None, attempt: int) -> rows.Values:
+    return events.of_execution(execution_id, EventKind.RUNNING, at, {"runner": runner_id, "attempt": attempt})
 
 
 def _change_status(transaction: Transaction, execution_id: str, mutation: StatusChanged) -> None:
@@ -206,6 +227,7 @@ def _move(
             "failure_detail": detail,
         },
     )
+    transaction.add(_ADD_EVENT, events.of_status(execution_id, mutation.to, mutation.at, mutation.failure))
     if state is not None:
         transaction.set_state(execution_id, State(mutation.to, state.epoch, owner))
     if mutation.to.finished:
@@ -290,18 +312,29 @@ def _close_waits(transaction: Transaction, execution_id: str, mutation: WaitsClo
 
 def _start_flow_attempt(transaction: Transaction, execution_id: str, mutation: FlowAttemptStarted) -> None:
     transaction.connection.execute(statements.SET_ATTEMPT, {"execution_id": execution_id, "number": mutation.number})
+    detail = {"attempt": mutation.number}
+    transaction.add(_ADD_EVENT, events.of_execution(execution_id, EventKind.RETRIED, None, detail))
 
 
 def _start_call(transaction: Transaction, execution_id: str, mutation: CallStarted) -> None:
-    transaction.add(_START_CALL, rows.call_values(execution_id, mutation.row))
+    transaction.flush()  # a hint may come after the outcome of its call: then it changes nothing
+    row = mutation.row
+    parameters = {"execution_id": execution_id, "call_id": row.call_id, "attempt": row.attempt}
+    if transaction.connection.execute(statements.START_IS_KNOWN, parameters).fetchone() is None:
+        transaction.add(_ADD_EVENT, events.of_start(execution_id, row))
+    transaction.connection.execute(_START_CALL, rows.call_values(execution_id, row))
 
 
 def _record_call(transaction: Transaction, execution_id: str, mutation: CallRecorded) -> None:
-    transaction.add(_RECORD_CALL, rows.call_values(execution_id, mutation.row))
+    row = mutation.row
+    transaction.add(_RECORD_CALL, rows.call_values(execution_id, row))
+    if row.kind is not CallKind.VALUE:  # nobody watches kitaru.now()
+        transaction.add(_ADD_EVENT, events.of_call(execution_id, row))
 
 
 def _record_attempt(transaction: Transaction, execution_id: str, mutation: AttemptFailed) -> None:
     transaction.add(_RECORD_ATTEMPT, rows.attempt_values(execution_id, mutation.row))
+    transaction.add(_ADD_EVENT, events.of_attempt(execution_id, mutation.row))
 
 
 def _set_handled(transaction: Transaction, execution_id: str, mutation: HandledChanged) -> None:
@@ -313,6 +346,28 @@ def _set_handled(transaction: Transaction, execution_id: str, mutation: HandledC
     )
 
 
+def _rename_copy(transaction: Transaction, execution_id: str, mutation: CopyRenamed) -> None:
+    parameters = {"execution_id": execution_id, **mutation._asdict()}
+    transaction.connection.execute(statements.RENAME_COPY, parameters)
+    transaction.connection.execute(statements.MOVE_ARTIFACTS, parameters)
+
+
+def _settle_reuse(transaction: Transaction, execution_id: str, mutation: ReuseSettled) -> None:
+    transaction.flush()
+    connection = transaction.connection
+    connection.executemany(
+        statements.MOVE_CALL,
+        [
+            {"execution_id": execution_id, "call_id": call_id, "position": position}
+            for call_id, position in mutation.moved
+        ],
+    )
+    if mutation.unused:
+        unused = [{"execution_id": execution_id, "call_id": call_id} for call_id in mutation.unused]
+        connection.executemany(statements.REMOVE_COPY, unused)
+        connection.execute(statements.REMOVE_ARTIFACTS, {"execution_id": execution_id})
+
+
 def _log_metadata(transaction: Transaction, execution_id: str, mutation: MetadataLogged) -> None:
     for row in mutation.rows:
         transaction.add(_LOG_METADATA, rows.metadata_values(execution_id, row))
@@ -320,6 +375,15 @@ def _log_metadata(transaction: Transaction, execution_id: str, mutation: Metadat
 
 def _save_artifact(transaction: Transaction, execution_id: str, mutation: ArtifactSaved) -> None:
     transaction.add(_SAVE_ARTIFACT, rows.artifact_values(execution_id, mutation.row))
+
+
+def _tell_progress(transaction: Transaction, execution_id: str, mutation: ProgressMade) -> None:
+    transaction.add(_ADD_EVENT, events.of_progress(execution_id, mutation))
+
+
+def _keep_lines(transaction: Transaction, execution_id: str, mutation: LinesPrinted) -> None:
+    for row in mutation.rows:
+        transaction.add(_ADD_LINE, rows.log_values(execution_id, row))
 
 
 def _report_drift(transaction: Transaction, execution_id: str, mutation: DriftFound) -> None:
@@ -337,6 +401,8 @@ _OPEN_WAIT = statements.positional(statements.OPEN_WAIT)
 _RECORD_ATTEMPT = statements.positional(statements.RECORD_ATTEMPT)
 _LOG_METADATA = statements.positional(statements.LOG_METADATA)
 _SAVE_ARTIFACT = statements.positional(statements.SAVE_ARTIFACT)
+_ADD_EVENT = statements.positional(statements.ADD_EVENT)
+_ADD_LINE = statements.positional(statements.ADD_LINE)
 _RECORD_DRIFT = statements.positional(statements.RECORD_DRIFT)
 
 # ``Any``: each function takes the type of mutation that it stands under.
@@ -349,11 +415,15 @@ _APPLY: Mapping[type[Any], Callable[[Transaction, str, Any], None]] = {
     CallRecorded: _record_call,
     AttemptFailed: _record_attempt,
     HandledChanged: _set_handled,
+    CopyRenamed: _rename_copy,
+    ReuseSettled: _settle_reuse,
     MetadataLogged: _log_metadata,
     ArtifactSaved: _save_artifact,
     WaitOpened: _open_wait,
     WaitAnswered: _answer_wait,
     WaitsClosed: _close_waits,
     Suspended: _suspend,
+    ProgressMade: _tell_progress,
+    LinesPrinted: _keep_lines,
     DriftFound: _report_drift,
 }

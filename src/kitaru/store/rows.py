@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kitaru.core.failure import Failure
-from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, ExecutionRow, MetadataRow, RecordedCall, WaitRow
+from kitaru.core.rows import ArtifactRow, AttemptRow, CallRow, ExecutionRow, LogRow, MetadataRow, RecordedCall, WaitRow
 from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus
 from kitaru.errors import FailureOrigin
 
@@ -66,7 +66,7 @@ def execution_values(row: ExecutionRow) -> Values:
         row.execution_id, row.project, row.flow, row.flow_ref, str(row.status), row.stack, row.inputs,
         row.input_digest, row.created_at, row.epoch, row.runner_id, row.parent_id, row.parent_call_id,
         row.original_id, row.retries, int(row.cache), row.image, row.code_digest, row.attempt, row.started_at,
-        row.ended_at, row.result, *failure_values(row.failure),
+        row.ended_at, row.result, row.replay, *failure_values(row.failure),
     )  # fmt: skip
 
 
@@ -75,12 +75,12 @@ def read_execution(values: Values, tags: tuple[str, ...]) -> ExecutionRow:
     (
         execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
         parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-        result, *failure,
+        result, replay, *failure,
     ) = values  # fmt: skip
     return ExecutionRow(
         execution_id, project, flow, flow_ref, _STATUS[status], stack, inputs, input_digest, created_at, epoch,
         runner_id, parent_id, parent_call_id, original_id, retries, bool(cache), image, code_digest, attempt,
-        started_at, ended_at, result, read_failure(*failure), tags,
+        started_at, ended_at, result, read_failure(*failure), tags, replay,
     )  # fmt: skip
 
 
@@ -118,12 +118,12 @@ def read_memo(rows: list[Values]) -> list[RecordedCall]:
     return [
         make((
             call_id, name, _CALL_KIND[kind], input_digest, occurrence, _CALL_STATUS[status], attempt, handled == 1,
-            output, None if type_ is None else read_failure(type_, message, origin, detail), inputs,
-            due_at,
+            output, None if type_ is None else read_failure(type_, message, origin, detail), inputs, due_at, position,
+            child_id, source_execution_id,
         ))
         for (
-            call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs,
-            type_, message, origin, detail, due_at,
+            call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, due_at, position,
+            child_id, source_execution_id, type_, message, origin, detail,
         ) in rows
     ]  # fmt: skip
 
@@ -159,6 +159,11 @@ def read_wait(values: Values) -> WaitRow:
 def metadata_values(execution_id: str, row: MetadataRow) -> Values:
     """The parameters of ``LOG_METADATA``."""
     return (execution_id, row.call_id, row.key, row.value, row.number)
+
+
+def log_values(execution_id: str, row: LogRow) -> Values:
+    """The parameters of ``ADD_LINE``."""
+    return (execution_id, row.call_id, row.attempt, row.at, row.level, row.logger, _storable(row.message))
 
 
 def artifact_values(execution_id: str, row: ArtifactRow) -> Values:

@@ -50,6 +50,7 @@ class Database:
         self._observer: sqlite3.Connection | None = None
         self._observers = 0
         self._unusable: str | None = None
+        self._present_mode = ""  # of the writer's synchronous setting
         follow_forks(self)
         with self._lock:
             self._open_writer()
@@ -90,11 +91,16 @@ class Database:
             return []  # a parameter that is no valid text: no row can hold it, so none is found
 
     @contextmanager
-    def write(self) -> Generator[sqlite3.Connection, None, None]:
-        """One write transaction: committed at the end of the block, rolled back where it raises."""
+    def write(self, *, sync: bool = True) -> Generator[sqlite3.Connection, None, None]:
+        """One write transaction: committed at the end of the block, rolled back where it raises.
+
+        Without ``sync`` it outlives this process at once, and a power cut only after the next transaction
+        that syncs: the log is one file, synced as a whole.
+        """
         with self._lock:
             connection = self._open_writer()
             try:
+                self._sync(connection, self._synchronous if sync else "NORMAL")
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
@@ -104,6 +110,11 @@ class Database:
             except BaseException:  # KeyboardInterrupt too: the next writer must find no open transaction
                 self._roll_back(connection)
                 raise
+
+    def _sync(self, connection: sqlite3.Connection, mode: str) -> None:
+        if mode != self._present_mode:  # asked first: the setting costs more than the question
+            connection.execute(f"PRAGMA synchronous = {mode}")
+            self._present_mode = mode
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
@@ -214,7 +225,8 @@ class Database:
                 f"The folder of the store {self.name} cannot be made: {error}. "
                 "Make it, or name another store with KITARU_STORE."
             ) from error
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        self._present_mode = ""
+        self._sync(connection, self._synchronous)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16384")
         self._writer = connection

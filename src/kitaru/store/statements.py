@@ -37,11 +37,11 @@ CREATE_EXECUTION = f"""
 INSERT INTO executions (
     execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
     parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-    result, {_FAILURE}
+    result, replay, {_FAILURE}
 ) VALUES (
     :execution_id, :project, :flow, :flow_ref, :status, :stack, :inputs, :input_digest, :created_at, :epoch,
     :runner_id, :parent_id, :parent_call_id, :original_id, :retries, :cache, :image, :code_digest, :attempt,
-    :started_at, :ended_at, :result, {_FAILURE_VALUES}
+    :started_at, :ended_at, :result, :replay, {_FAILURE_VALUES}
 ) ON CONFLICT (execution_id) DO NOTHING
 """
 
@@ -107,7 +107,7 @@ SET_ATTEMPT = "UPDATE executions SET attempt = :number WHERE execution_id = :exe
 _EXECUTION = f"""
 SELECT execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
     parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-    result, {_FAILURE}
+    result, replay, {_FAILURE}
 FROM executions
 """
 
@@ -135,10 +135,15 @@ _CONDITIONS = {
 
 def list_executions(given: tuple[str, ...], statuses: int) -> str:
     """The list statement with the conditions of ``given``, and ``statuses`` many of ``:status_N``."""
-    conditions = [_CONDITIONS[name] for name in given]
+    return _LIST_EXECUTIONS.format(conditions=conditions(given, statuses))
+
+
+def conditions(given: tuple[str, ...], statuses: int) -> str:
+    """What stands behind WHERE for a list of executions, as ``list_executions`` describes it."""
+    texts = [_CONDITIONS[name] for name in given]
     if statuses:
-        conditions.append("status IN " + _placeholders("status", statuses))
-    return _LIST_EXECUTIONS.format(conditions=" AND ".join(conditions) or "1 = 1")
+        texts.append("status IN " + _placeholders("status", statuses))
+    return " AND ".join(texts) or "1 = 1"
 
 
 # Where a page ended.
@@ -250,9 +255,56 @@ UPDATE calls SET handled = :handled WHERE execution_id = :execution_id AND call_
 # The memo: every call, those under way included, so that ids and attempt numbers go on from there. As the
 # body made them: sorting ten thousand takes 1.5 ms.
 MEMO = f"""
-SELECT call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, {_FAILURE},
-    due_at
+SELECT call_id, name, kind, input_digest, occurrence, status, attempt, handled, output, inputs, due_at, position,
+    child_id, source_execution_id, {_FAILURE}
 FROM calls WHERE execution_id = :execution_id ORDER BY position, call_id
+"""
+
+# A call of an execution becomes one of its replay: at no cost, and apart from the cross-run cache.
+COPY_CALL = f"""
+INSERT INTO calls (
+    execution_id, call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt, started_at,
+    ended_at, output, {_FAILURE}, handled, label, code_digest, source_execution_id, source_call_id, child_id
+) SELECT
+    :execution_id, call_id, name, kind, position, input_digest, occurrence, inputs, status, 0, :at,
+    :at, output, {_FAILURE}, handled, label, code_digest, execution_id, call_id, child_id
+FROM calls
+WHERE execution_id = :source_id AND call_id = :call_id
+    AND (status = 'completed' OR (handled = 1 AND status IN ('failed', 'timed_out')))
+"""
+
+# The artifacts that the copied calls saved.
+COPY_ARTIFACTS = """
+INSERT INTO artifacts (execution_id, name, call_id, value, created_at)
+SELECT :execution_id, name, call_id, value, created_at FROM artifacts
+WHERE execution_id = :source_id AND EXISTS (
+    SELECT 1 FROM calls WHERE calls.execution_id = :execution_id AND calls.call_id = artifacts.call_id
+)
+"""
+
+# A reused call was made at another place than before.
+MOVE_CALL = "UPDATE calls SET position = :position WHERE execution_id = :execution_id AND call_id = :call_id"
+
+# A copied call leaves its id to another.
+RENAME_COPY = """
+UPDATE calls SET call_id = :other
+WHERE execution_id = :execution_id AND call_id = :call_id AND source_execution_id IS NOT NULL
+"""
+# What a copied call had saved goes with it.
+MOVE_ARTIFACTS = "UPDATE artifacts SET call_id = :other WHERE execution_id = :execution_id AND call_id = :call_id"
+
+# A copied call that was not made.
+REMOVE_COPY = """
+DELETE FROM calls
+WHERE execution_id = :execution_id AND call_id = :call_id AND source_execution_id IS NOT NULL
+"""
+
+# The artifacts of calls that are not there any more.
+REMOVE_ARTIFACTS = """
+DELETE FROM artifacts
+WHERE execution_id = :execution_id AND call_id <> '' AND NOT EXISTS (
+    SELECT 1 FROM calls WHERE calls.execution_id = :execution_id AND calls.call_id = artifacts.call_id
+)
 """
 
 # The newest success under a cache key in another execution.
@@ -384,6 +436,44 @@ WHERE waits.status = 'open' AND opened_at >= :since ORDER BY opened_at LIMIT :li
 OPEN_WAITS_OF_FLOW = f"""
 SELECT waits.execution_id, {_WAIT} FROM waits JOIN executions ON executions.execution_id = waits.execution_id
 WHERE waits.status = 'open' AND opened_at >= :since AND executions.flow = :flow ORDER BY opened_at LIMIT :limit
+"""
+
+# ── events and logs ──────────────────────────────────────────────────────────────────────────────
+
+# Something has happened; without a time it happened now.
+ADD_EVENT = """
+INSERT INTO events (execution_id, call_id, at, kind, detail)
+VALUES (:execution_id, :call_id, COALESCE(:at, kitaru_now()), :kind, :detail)
+"""
+
+# Whether the start of an attempt is no news: it has been shown, or the call has gone further.
+START_IS_KNOWN = """
+SELECT 1 FROM calls WHERE execution_id = :execution_id AND call_id = :call_id
+    AND (status = 'completed' OR attempt > :attempt OR (attempt = :attempt AND status = 'running'))
+"""
+
+# The events behind a cursor.
+EVENTS_AFTER = """
+SELECT event_id, call_id, at, kind, detail FROM events
+WHERE execution_id = :execution_id AND event_id > :after ORDER BY event_id LIMIT :limit
+"""
+
+# A line of output.
+ADD_LINE = """
+INSERT INTO logs (execution_id, call_id, attempt, at, level, logger, message)
+VALUES (:execution_id, :call_id, :attempt, :at, :level, :logger, :message)
+"""
+
+# The lines behind a cursor.
+LOGS_AFTER = """
+SELECT call_id, attempt, at, level, logger, message, log_id FROM logs
+WHERE execution_id = :execution_id AND log_id > :after ORDER BY log_id LIMIT :limit
+"""
+
+# The same of one call.
+LOGS_OF_CALL_AFTER = """
+SELECT call_id, attempt, at, level, logger, message, log_id FROM logs
+WHERE execution_id = :execution_id AND call_id = :call_id AND log_id > :after ORDER BY log_id LIMIT :limit
 """
 
 # ── runners ──────────────────────────────────────────────────────────────────────────────────────

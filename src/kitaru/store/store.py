@@ -6,17 +6,20 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kitaru.core.mutations import CallRecorded, CallStarted, Commit, Refusal
-from kitaru.core.ports import Artifacts, Calls, Executions, Runners, Stacks, Waits
+from kitaru.core.mutations import CallRecorded, CallStarted, Commit, LinesPrinted, ProgressMade, Refusal
+from kitaru.core.ports import Artifacts, Calls, Events, Executions, Logs, Runners, Stacks, Statistics, Waits
 from kitaru.store.apply import Transaction
 from kitaru.store.artifacts import SqlArtifacts
 from kitaru.store.calls import SqlCalls
 from kitaru.store.changes import Changes
+from kitaru.store.events import SqlEvents
 from kitaru.store.executions import SqlExecutions
 from kitaru.store.liveness import RunnerLocks
+from kitaru.store.logs import SqlLogs
 from kitaru.store.runners import SqlRunners
 from kitaru.store.sqlite import Database
 from kitaru.store.stacks import SqlStacks
+from kitaru.store.statistics import SqlStatistics
 from kitaru.store.waits import SqlWaits
 
 
@@ -32,6 +35,9 @@ class SqlStore:
         self.executions: Executions = SqlExecutions(database, self._runners)
         self.calls: Calls = SqlCalls(database)
         self.artifacts: Artifacts = SqlArtifacts(database)
+        self.events: Events = SqlEvents(database)
+        self.logs: Logs = SqlLogs(database)
+        self.statistics: Statistics = SqlStatistics(database)
         self.runners: Runners = self._runners
         self.stacks: Stacks = SqlStacks(database)
         self.waits: Waits = SqlWaits(database)
@@ -39,7 +45,7 @@ class SqlStore:
     def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:
         """See ``Store.commit``. A commit that holds a value no row can hold is answered by a ``Refusal``."""
         try:
-            with self._database.write() as connection:
+            with self._database.write(sync=not all(commit.hint for commit in commits)) as connection:
                 answers = self._transaction(connection).apply(commits)
         except Refusal as refusal:
             if len(commits) == 1:
@@ -81,10 +87,10 @@ class SqlStore:
         self._database.close()
 
 
-_ONLY_CALLS = frozenset({CallStarted, CallRecorded})
+_FREQUENT = frozenset({CallStarted, CallRecorded, ProgressMade, LinesPrinted})
 
 
 def _moves_an_execution(commits: Sequence[Commit]) -> bool:
-    # Who waits for an execution is woken at once. Records of calls come by the thousand, and the thread
+    # Who waits for an execution is woken at once. Calls and their output come by the thousand, and the thread
     # that watches the file reports them within milliseconds, many at a time.
-    return any(type(mutation) not in _ONLY_CALLS for commit in commits for mutation in commit.mutations)
+    return any(type(mutation) not in _FREQUENT for commit in commits for mutation in commit.mutations)

@@ -173,14 +173,14 @@ CREATE TABLE drift (
 CREATE TABLE events (
     event_id      INTEGER PRIMARY KEY AUTOINCREMENT,
     execution_id  TEXT NOT NULL,
-    call_id       TEXT,
+    call_id       TEXT NOT NULL,        -- '' for the execution itself
     at            BIGINT NOT NULL,
     kind          TEXT NOT NULL,
-    detail        TEXT
+    detail        TEXT NOT NULL         -- what belongs to the kind, JSON
 );
 CREATE INDEX events_by_execution ON events (execution_id, event_id);
 
--- Lines that checkpoints printed or logged.
+-- Lines that user code printed or logged. log_id is a cursor too; call_id '' is the flow's body.
 CREATE TABLE logs (
     log_id        INTEGER PRIMARY KEY AUTOINCREMENT,
     execution_id  TEXT NOT NULL,

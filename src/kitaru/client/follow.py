@@ -1,0 +1,73 @@
+"""Reads what grows behind a cursor, and goes on until the execution is finished."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from kitaru.errors import KitaruNotFoundError, KitaruUsageError
+from kitaru.services.wiring import Wiring
+
+T = TypeVar("T")
+
+PAGE = 1000
+_POLL_SECONDS = 2.0
+
+
+def check_cursor(after: object) -> None:
+    """Refuse what cannot be an id."""
+    if not isinstance(after, int) or isinstance(after, bool) or after < 0:
+        raise KitaruUsageError(f"after={after!r}: the id of the last one that was seen, or 0 for all.")
+
+
+def read_on(
+    wiring: Wiring,
+    execution_id: str,
+    page_after: Callable[[int], list[T]],
+    id_of: Callable[[T], int],
+    *,
+    after: int,
+    follow: bool,
+    timeout: float | None,
+) -> Iterator[T]:
+    """All that is there behind ``after``; with ``follow`` also what comes, until the execution is finished.
+
+    Args:
+        wiring: Where it is read.
+        execution_id: The execution.
+        page_after: Reads at most ``PAGE`` records behind an id, oldest first.
+        id_of: The id of a record.
+        after: The cursor.
+        follow: Whether to go on until the execution is finished.
+        timeout: Seconds to follow at most.
+
+    Raises:
+        TimeoutError: The time has passed, and the execution is not finished.
+        KitaruNotFoundError: The execution was deleted meanwhile.
+    """
+    clock = wiring.clock
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    changed = threading.Event()
+    stop_listening = wiring.store.changes(changed.set) if follow else None
+    try:
+        while True:
+            changed.clear()
+            # Asked before the last look: what ended it was written together with its end.
+            status = wiring.store.executions.status(execution_id)
+            while page := page_after(after):
+                yield from page
+                after = id_of(page[-1])
+                if len(page) < PAGE:
+                    break
+            if status is None:
+                raise KitaruNotFoundError(f"execution {execution_id} has been deleted.")
+            if not follow or status.finished:
+                return
+            left = _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, deadline - clock.monotonic())
+            if left <= 0:
+                raise TimeoutError(f"execution {execution_id} was not finished within {timeout:g} s; it goes on.")
+            clock.wait(changed, left)
+    finally:
+        if stop_listening is not None:
+            stop_listening()

@@ -1,0 +1,143 @@
+"""Replay an execution: a new one, made from what another has recorded (S6.4, S6.5)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from kitaru.core.ids import check_execution_id
+from kitaru.core.ports import EncodedInputs, Values
+from kitaru.core.replay import Action, Override, ReplayPlan, Reuse, to_json
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.states import Status
+from kitaru.engine.binding import Binder
+from kitaru.engine.definitions import FlowDefinition
+from kitaru.errors import KitaruStateError, KitaruUsageError
+from kitaru.services.find import find
+from kitaru.services.load import load_flow
+from kitaru.services.overrides import read_overrides
+from kitaru.services.plan import plan
+from kitaru.services.recover import recover
+from kitaru.services.start import launch
+from kitaru.services.wiring import Wiring
+
+Overrides = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A replay that can be started: all that may be refused has been looked at, nothing is recorded."""
+
+    source: ExecutionRow
+    definition: FlowDefinition
+    inputs: EncodedInputs
+    plan: ReplayPlan
+    asked: str
+
+
+def prepare_replay(
+    wiring: Wiring,
+    execution_id: str,
+    *,
+    from_: str | None,
+    overrides: Overrides | None,
+    reuse: Reuse,
+    flow_inputs: Mapping[str, object],
+) -> Prepared:
+    """Plan a replay.
+
+    Raises:
+        KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
+        KitaruStateError: It is pending or running.
+        KitaruUsageError: An argument is wrong.
+    """
+    if reuse not in get_args(Reuse):
+        raise KitaruUsageError(f"reuse={reuse!r}: 'before' or 'unchanged' is expected.")
+    source = find(wiring, execution_id)
+    if source.status in (Status.PENDING, Status.RUNNING):
+        raise KitaruStateError(
+            f"execution {source.execution_id} is {source.status} and cannot be replayed before it stands still. "
+            "Wait for its end, or cancel it."
+        )
+    definition = load_flow(source.flow_ref)
+    calls = wiring.store.calls.memo(source.execution_id)
+    changed: tuple[Override, ...] = () if overrides is None else read_overrides(overrides, calls, wiring.values)
+    planned = plan(calls, from_=from_, overrides=changed, reuse=reuse)
+    return Prepared(
+        source=source,
+        definition=definition,
+        inputs=_flow_inputs(definition.binder, definition.name, source, flow_inputs, wiring.values),
+        plan=ReplayPlan(original_exec_id=source.execution_id, flow=source.flow, calls=planned),
+        asked=to_json(from_, reuse, changed),
+    )
+
+
+def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) -> str:
+    """Record the new execution with the calls that it may reuse, in one transaction, and run it; its id.
+
+    With an ``execution_id`` that is recorded for the same replay, that one is meant.
+
+    Raises:
+        KitaruUsageError: The id cannot be used, or is taken by something else.
+    """
+    source = prepared.source
+    row = ExecutionRow(
+        execution_id=wiring.ids.execution_id() if execution_id is None else check_execution_id(execution_id),
+        project=source.project,
+        flow=source.flow,
+        flow_ref=source.flow_ref,
+        status=Status.PENDING,
+        stack=source.stack,
+        inputs=prepared.inputs.text,
+        input_digest=prepared.inputs.digest,
+        created_at=wiring.clock.now(),
+        original_id=source.execution_id,
+        retries=source.retries,
+        cache=source.cache,
+        image=source.image,
+        tags=source.tags,
+        replay=prepared.asked,
+    )
+    copied = tuple(call.call_id for call in prepared.plan.calls if call.action is Action.REUSE)
+    if not launch(wiring, prepared.definition, row, is_child=False, copied=copied):
+        _go_on(wiring, prepared.definition, row)
+    return row.execution_id
+
+
+def _go_on(wiring: Wiring, definition: FlowDefinition, row: ExecutionRow) -> None:
+    """The id is recorded already: check that the same is meant, and see that it goes on."""
+    existing = wiring.store.executions.get(row.execution_id)
+    same = existing is not None and (
+        (existing.original_id, existing.input_digest, existing.replay)
+        == (row.original_id, row.input_digest, row.replay)
+    )
+    if existing is None or not same:
+        raise KitaruUsageError(
+            f"execution_id={row.execution_id!r} is taken, and not by this replay of {row.original_id}. Use another id."
+        )
+    if existing.status in (Status.RUNNING, Status.PENDING):
+        recover(wiring, existing, definition)
+
+
+def _flow_inputs(
+    binder: Binder, flow: str, source: ExecutionRow, given: Mapping[str, object], values: Values
+) -> EncodedInputs:
+    """The source's inputs with some replaced, as the flow takes them now."""
+    arguments = values.decode_inputs(source.inputs)
+    extra = next((p.name for p in binder.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD), None)
+    for name, value in given.items():
+        if name in binder.parameters and name != extra:
+            arguments[name] = value
+        elif extra is not None:
+            arguments[extra] = {**_mapping(arguments.get(extra)), name: value}
+        else:
+            raise KitaruUsageError(
+                f"flow {flow} has no input {name!r}; it has {', '.join(binder.parameters) or 'none'}."
+            )
+    return values.encode_inputs(binder.bind(*binder.unbind(arguments)), allow_opaque=False)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}  # pyright: ignore[reportUnknownVariableType]  # of **kwargs
