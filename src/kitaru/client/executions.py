@@ -315,7 +315,9 @@ class Executions:
         prepared = prepare_replay(
             self._wiring, exec_id, from_=from_, overrides=overrides, reuse=reuse, flow_inputs=flow_inputs
         )
-        return prepared.plan if dry_run else self._handle(replay(self._wiring, prepared, execution_id))
+        if dry_run:
+            return prepared.plan
+        return FlowHandle(self._wiring, *replay(self._wiring, prepared, execution_id))
 
     def diff(self, a: str, b: str) -> ExecutionDiff:
         """How two executions of one flow differ, call by call (S6.6).

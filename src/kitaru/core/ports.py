@@ -164,9 +164,7 @@ class GroupFigures(NamedTuple):
 class Statistics(Protocol):
     """Figures over executions (S7.1), computed in the database."""
 
-    def of(
-        self, where: ExecutionFilter, group_by: Sequence[Group], measures: Sequence[Measured]
-    ) -> list[GroupFigures]:
+    def of(self, where: ExecutionFilter, group_by: Sequence[Group], measures: Sequence[Measured]) -> list[GroupFigures]:
         """One answer per group that has an execution, ordered by group. All figures are of one moment."""
         ...
 

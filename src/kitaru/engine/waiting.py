@@ -20,6 +20,7 @@ from kitaru.core.mutations import (
     WaitOpened,
     WaitsClosed,
 )
+from kitaru.core.replay import Override
 from kitaru.core.rows import CallRow, Encoded, RecordedCall, WaitRow
 from kitaru.core.states import CallKind, CallStatus, WaitStatus
 from kitaru.engine.calling import Known
@@ -59,8 +60,15 @@ def ask(run: Run, question: Question) -> Known | Asked:
     run.check_name(question.name, WAIT)
     asked = {"question": question.question, "schema": question.schema, "metadata": question.metadata}
     inputs = run.values.encode_inputs(asked, allow_opaque=False)
-    identity, position, recorded = _identify(run, question.name, inputs.digest)
-    known = _known(run, recorded)
+    occurrence = run.numbering.occurrence(question.name, inputs.digest)
+    identity = Identity(question.name, inputs.digest, occurrence)
+    position = run.numbering.position()
+    override = run.overrides.of(CallKind.WAIT, identity) if run.overrides else None
+    recorded = run.memo.take(identity)
+    own = recorded is not None and recorded.status is CallStatus.COMPLETED
+    if override is not None and override.output is not None and not own:
+        return _given(run, question, identity, position, inputs.text, override)
+    known = _known(run, recorded, position)
     if known is not None:
         return known
     now = run.clock.now()
@@ -166,10 +174,23 @@ def _identify(run: Run, name: str, digest: str) -> tuple[Identity, int, Recorded
     return identity, run.numbering.position(), run.memo.take(identity)
 
 
-def _known(run: Run, recorded: RecordedCall | None) -> Known | None:
+def _given(
+    run: Run, question: Question, identity: Identity, position: int, inputs: Encoded, override: Override
+) -> Known:
+    """An answer that a replay gives (S6.5)."""
+    now = run.clock.now()
+    call_id = override.call_id or run.numbering.call_id(question.name)
+    row = _row(CallKind.WAIT, call_id, identity, position, inputs, now)
+    run.write((CallRecorded(row._replace(status=CallStatus.COMPLETED, ended_at=now, output=override.output)),))
+    assert override.output is not None
+    return Known(call_id, run.values.decode(override.output), None)
+
+
+def _known(run: Run, recorded: RecordedCall | None, position: int) -> Known | None:
     decision = decide(recorded)
     if recorded is None or decision is Decision.RUN:
         return None
+    run.reused(recorded, position)
     if decision is Decision.REUSE:
         value = None if recorded.output is None else run.values.decode(recorded.output)
         return Known(recorded.call_id, value, None)

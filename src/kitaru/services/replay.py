@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from kitaru.core.ids import check_execution_id
+from kitaru.core.mutations import AlreadyExists
 from kitaru.core.ports import EncodedInputs, Values
 from kitaru.core.replay import Action, Override, ReplayPlan, Reuse, to_json
 from kitaru.core.rows import ExecutionRow
@@ -20,6 +21,7 @@ from kitaru.services.load import load_flow
 from kitaru.services.overrides import read_overrides
 from kitaru.services.plan import plan
 from kitaru.services.recover import recover
+from kitaru.services.runner import Active
 from kitaru.services.start import launch
 from kitaru.services.wiring import Wiring
 
@@ -74,8 +76,10 @@ def prepare_replay(
     )
 
 
-def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) -> str:
-    """Record the new execution with the calls that it may reuse, in one transaction, and run it; its id.
+def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) -> tuple[str, Active | None]:
+    """Record the new execution with the calls that it may reuse, in one transaction, and run it.
+
+    Returns its id, and what this process runs of it.
 
     With an ``execution_id`` that is recorded for the same replay, that one is meant.
 
@@ -101,12 +105,14 @@ def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) 
         replay=prepared.asked,
     )
     copied = tuple(call.call_id for call in prepared.plan.calls if call.action is Action.REUSE)
-    if not launch(wiring, prepared.definition, row, is_child=False, copied=copied):
-        _go_on(wiring, prepared.definition, row)
-    return row.execution_id
+    try:
+        active = launch(wiring, prepared.definition, row, is_child=False, copied=copied)
+    except AlreadyExists:
+        active = _go_on(wiring, prepared.definition, row)
+    return row.execution_id, active
 
 
-def _go_on(wiring: Wiring, definition: FlowDefinition, row: ExecutionRow) -> None:
+def _go_on(wiring: Wiring, definition: FlowDefinition, row: ExecutionRow) -> Active | None:
     """The id is recorded already: check that the same is meant, and see that it goes on."""
     existing = wiring.store.executions.get(row.execution_id)
     same = existing is not None and (
@@ -118,7 +124,8 @@ def _go_on(wiring: Wiring, definition: FlowDefinition, row: ExecutionRow) -> Non
             f"execution_id={row.execution_id!r} is taken, and not by this replay of {row.original_id}. Use another id."
         )
     if existing.status in (Status.RUNNING, Status.PENDING):
-        recover(wiring, existing, definition)
+        return recover(wiring, existing, definition)
+    return None
 
 
 def _flow_inputs(
