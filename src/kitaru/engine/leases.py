@@ -87,8 +87,7 @@ class Heartbeat:
         self._clock = clock
         self._every = every
         self._hint = threading.Event()
-        self._never = threading.Event()
-        self._ended = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="kitaru-heartbeat", daemon=True)
         self._thread.start()
 
@@ -98,16 +97,17 @@ class Heartbeat:
 
     def end(self) -> None:
         """Stop; returns when the thread has ended."""
-        self._ended = True
+        self._stopping.set()
         self._hint.set()
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._ended:
+        while not self._stopping.is_set():
             # A store that is out of reach for now is no end: runs learn of it at their next commit, and of a
             # lost lease at their next call; this thread has to be there when the store is back.
             with contextlib.suppress(KitaruStoreError):
                 self._beat()
             if self._clock.wait(self._hint, self._every):
                 self._hint.clear()
-                self._clock.wait(self._never, _SHORTEST)  # hints come by the thousand; one look serves many
+                # Hints come by the thousand; one look serves many. Not the clock: this is no passing of time.
+                self._stopping.wait(_SHORTEST)
