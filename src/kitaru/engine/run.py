@@ -115,6 +115,7 @@ class Run:
         self.numbering = Numbering(memo.call_ids())
         self.misses: list[Call] = []
         self.resumed = len(memo) > 0
+        self.began = self.clock.now()
         self.signal: Signal | None = None
         self.stopping = threading.Event()
         self.settling = threading.Lock()
