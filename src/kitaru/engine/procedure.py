@@ -127,6 +127,7 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
         if run.failed or not definition.retry.wants(error, tries):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
         call.ended_attempts = number
+        call.take_copy(run.values)
         started = CallStarted(call.row(CallStatus.RUNNING, number))
         yield Write((started, _attempt_failed(run, call, number, ended, ended_at), *extra))
         crash_point("before_retry")
