@@ -256,12 +256,6 @@ def test_s3_1_a_key_cannot_collide_with_a_digest() -> None:
     assert sequel.resume(lambda: counter.work.with_options(key=digest)(2)) == (2, 2)
 
 
-ALIASED = pytest.mark.xfail(
-    strict=True, reason="the function is given the caller's own objects, which may change after they were recorded"
-)
-
-
-@ALIASED
 def test_s3_3_a_submitted_call_works_on_the_inputs_that_were_recorded_for_it() -> None:
     body_goes_on = threading.Event()
 
@@ -283,7 +277,6 @@ def test_s3_3_a_submitted_call_works_on_the_inputs_that_were_recorded_for_it() -
     assert agent.run().wait(timeout=TIMEOUT) == [1, 3, 6]
 
 
-@ALIASED
 def test_s3_3_a_further_attempt_works_on_the_inputs_that_were_recorded_and_not_on_what_the_first_made_of_them() -> None:
     @checkpoint(retries=1)
     def drain(queue: list[int]) -> list[int]:

@@ -73,7 +73,6 @@ def execute(
 
 def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome | None:
     """One run of the body and the commit that ends it; None where the body is to run again."""
-    began = run.clock.now()
     capture.install()
     token = current.set(run)
     try:
@@ -100,7 +99,7 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome |
                 error = refused
             except KitaruStoreError as no_room:  # for a large result
                 raise StoreLost(no_room) from None
-        if error is not None and not _fail(run, error, began, again=again):
+        if error is not None and not _fail(run, error, again=again):
             return None
     except StoreLost as signal:
         return unwritten(run.shared, signal.reason)._replace(signal=signal)
@@ -127,7 +126,7 @@ def _complete(run: Run, value: Any) -> None:
     run.write((*_drift(run), *settled, StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
 
 
-def _fail(run: Run, error: BaseException, began: int, *, again: bool) -> bool:
+def _fail(run: Run, error: BaseException, *, again: bool) -> bool:
     """Record a failed pass. False where the body is to run again."""
     now = run.clock.now()
     failure = failure_of(error, origin_of(run, error), run.values)
@@ -135,7 +134,7 @@ def _fail(run: Run, error: BaseException, began: int, *, again: bool) -> bool:
     reopened = ending_calls(run, error)
     if reopened:
         mutations.append(HandledChanged(reopened, False))
-    mutations.append(AttemptFailed(AttemptRow("", run.row.attempt, CallStatus.FAILED, began, now, failure)))
+    mutations.append(AttemptFailed(AttemptRow("", run.row.attempt, CallStatus.FAILED, run.began, now, failure)))
     retry = again and isinstance(error, Exception) and not isinstance(error, KitaruDivergenceError)
     if retry:
         mutations.append(FlowAttemptStarted(run.row.attempt + 1))

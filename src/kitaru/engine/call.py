@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.failure import Failure
-from kitaru.core.ports import EncodedInputs
+from kitaru.core.ports import EncodedInputs, Values
 from kitaru.core.rows import ArtifactRow, CallRow, MetadataRow
 from kitaru.core.states import CallKind, CallStatus
 from kitaru.engine.definitions import CheckpointDefinition
@@ -65,6 +65,17 @@ class Call:
         self.tries = 0
         self.due_at: Microseconds | None = None
         self.started_at: Microseconds = 0
+
+    def take_copy(self, values: Values) -> None:
+        """Work on the inputs as they were recorded, whatever becomes of the caller's own objects (S3.3).
+
+        For a call beside the body, which may change them meanwhile, and for a further attempt, as the one
+        before may have. Opaque inputs cannot be copied; large ones are not, as they would have to be read back.
+        """
+        text = self.inputs.text
+        changeable = "[" in text or "{" in text[1:]
+        if changeable and not self.inputs.opaque and '"$blob"' not in text:
+            self.args, self.kwargs = self.definition.binder.unbind(values.decode_inputs(text))
 
     def row(
         self,

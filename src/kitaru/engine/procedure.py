@@ -129,6 +129,7 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
         if run.failed or not definition.retry.wants(error, call.tries):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
         call.ended_attempts = number
+        call.take_copy(run.values)
         pause = definition.retry.pause(call.tries, run.ids.random())
         call.due_at = ended_at + round(pause * 1_000_000) if pause > 0 else None
         failed = _attempt_failed(run, call, number, ended, ended_at)

@@ -127,6 +127,7 @@ class Run:
         self.moved: list[tuple[str, int]] = []
         self.misses: list[Call] = []
         self.resumed = len(memo) > 0
+        self.began = self.clock.now()
         self.signal: Signal | None = None
         self.stopping = threading.Event()
         self.settling = threading.Lock()

@@ -126,6 +126,7 @@ class BaseCheckpoint(Generic[P, R]):
             future: CheckpointFuture[R] = CheckpointFuture(run, call.call_id)
             future.settle(call.value, call.error)
             return future
+        call.take_copy(run.values)
         if self.definition.is_async and run.is_async:
             from kitaru.engine.loop import submit_on_loop  # noqa: PLC0415  # here, because only async flows need asyncio
 

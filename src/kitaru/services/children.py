@@ -5,7 +5,7 @@ from __future__ import annotations
 from kitaru.core.failure import Failure
 from kitaru.core.mutations import CallRecorded, CallStarted
 from kitaru.core.ports import EncodedInputs
-from kitaru.core.rows import CallRow, Encoded, RecordedCall
+from kitaru.core.rows import CallRow, Encoded, ExecutionRow, RecordedCall
 from kitaru.core.states import CallKind, CallStatus, Status
 from kitaru.engine.identity import Identity
 from kitaru.engine.parking import Parked
@@ -49,6 +49,13 @@ class ChildCall:
     def failure_was_handled(self) -> bool:
         """True where an earlier run of the body saw this child fail and went on."""
         return self._recorded is not None and self._recorded.handled
+
+    def failed_just_now(self, child: ExecutionRow) -> bool:
+        """True where the child has failed since this run of the body began: picked up by itself, before the body.
+
+        So its failure is no left-over of an earlier run: the body is given it, and the child does not run again.
+        """
+        return child.ended_at is not None and child.ended_at >= self._run.began
 
     def started(self) -> None:
         """Note the start, for people who watch."""

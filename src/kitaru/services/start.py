@@ -210,8 +210,8 @@ def _go_on(
             f"execution_id={row.execution_id!r} is taken: it is recorded for {what}. "
             "Use another id, or start it with the inputs that were recorded."
         )
-    handled = child is not None and child.failure_was_handled
-    if existing.status is Status.FAILED and is_child and not handled:
+    stands = child is not None and (child.failure_was_handled or child.failed_just_now(existing))
+    if existing.status is Status.FAILED and is_child and not stands:
         return retry_row(wiring, existing, definition)
     if existing.status in (Status.RUNNING, Status.PENDING):
         return recover(wiring, existing, definition)
