@@ -175,7 +175,7 @@ def test_s2_4_a_failure_without_retries_is_recorded_with_its_attempt() -> None:
     error = ValueError("no")
     finished = drive.end(Ended(None, error))
     assert (finished.error, finished.origin) == (error, FailureOrigin.USER_CODE)
-    assert kinds(finished.mutations) == [CallRecorded, AttemptFailed]
+    assert kinds(finished.mutations) == [AttemptFailed, CallRecorded]
     row = recorded(finished.mutations).row
     assert (row.status, row.attempt, row.handled) == (CallStatus.FAILED, 1, True)
     assert row.failure is not None
@@ -195,7 +195,7 @@ def test_s2_4_each_failed_attempt_is_written_before_the_next_begins() -> None:
         assert attempt.scope.attempt == number
         write = drive.send(Ended(None, ValueError(f"time {number}")))
         assert isinstance(write, Write)
-        started, failed = write.mutations
+        failed, started = write.mutations
         assert isinstance(started, CallStarted)
         assert (started.row.status, started.row.attempt) == (CallStatus.RUNNING, number)
         assert isinstance(failed, AttemptFailed)
@@ -302,7 +302,7 @@ def test_what_an_attempt_logged_and_saved_is_written_with_its_outcome_and_then_i
     first = drive.attempt()
     first.scope.log([logged])
     write = drive.send(Ended(None, ValueError()))
-    assert kinds(write.mutations) == [CallStarted, AttemptFailed, MetadataLogged]
+    assert kinds(write.mutations) == [MetadataLogged, AttemptFailed, CallStarted]
     for late in (lambda: first.scope.log([logged]), lambda: first.scope.save(saved)):
         with pytest.raises(KitaruContextError, match="timed out"):
             late()
