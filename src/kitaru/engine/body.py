@@ -68,7 +68,7 @@ def execute(
         outcome = _one_pass(run, definition, again=again)
         if outcome is not None:
             return outcome
-        row = row._replace(attempt=row.attempt + 1)
+        row = run.row._replace(attempt=row.attempt + 1)  # its epoch: a suspended run is claimed anew
 
 
 def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome | None:
