@@ -232,7 +232,10 @@ def _move(
         transaction.set_state(execution_id, State(mutation.to, state.epoch, owner))
     if mutation.to.finished:
         transaction.connection.execute(statements.CLOSE_WAITS, {"execution_id": execution_id})
-        if transaction.connection.execute(statements.WAKE_PARENT, {"execution_id": execution_id}).rowcount:
+        for (parent_id,) in transaction.connection.execute(
+            statements.WAKE_PARENT, {"execution_id": execution_id}
+        ).fetchall():
+            transaction.add(_ADD_EVENT, events.of_execution(parent_id, EventKind.PENDING, mutation.at))
             transaction.forget_states()
 
 
@@ -245,6 +248,7 @@ def _suspend(transaction: Transaction, execution_id: str, mutation: Suspended) -
         raise Conflict(state.status)
     parameters = {"execution_id": execution_id, "due_at": mutation.due_at}
     transaction.connection.execute(statements.SUSPEND_EXECUTION, parameters)
+    transaction.add(_ADD_EVENT, events.of_execution(execution_id, EventKind.WAITING, None))
     transaction.set_state(execution_id, State(Status.WAITING, state.epoch, state.runner_id))
 
 
@@ -264,6 +268,7 @@ def _has_come(transaction: Transaction, execution_id: str, mutation: Suspended) 
 
 def _open_wait(transaction: Transaction, execution_id: str, mutation: WaitOpened) -> None:
     transaction.add(_OPEN_WAIT, rows.wait_values(execution_id, mutation.row))
+    transaction.add(_ADD_EVENT, events.of_start(execution_id, mutation.call))
     transaction.add(_START_CALL, rows.call_values(execution_id, mutation.call))
 
 
@@ -275,6 +280,7 @@ def _answer_wait(transaction: Transaction, execution_id: str, mutation: WaitAnsw
     _close_wait(transaction, execution_id, mutation, state)
     if state.status is Status.WAITING:
         transaction.connection.execute(statements.WAKE_EXECUTION, {"execution_id": execution_id})
+        transaction.add(_ADD_EVENT, events.of_execution(execution_id, EventKind.PENDING, mutation.at))
         transaction.set_state(execution_id, State(Status.PENDING, state.epoch, state.runner_id))
 
 
@@ -301,6 +307,7 @@ def _close_wait(transaction: Transaction, execution_id: str, mutation: WaitAnswe
         "failure_detail": detail,
     }
     transaction.connection.execute(statements.CLOSE_WAIT_CALL, {**parameters, **of_call})
+    transaction.add(_ADD_EVENT, events.of_answer(execution_id, mutation))
 
 
 def _close_waits(transaction: Transaction, execution_id: str, mutation: WaitsClosed) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from kitaru.core.clock import Microseconds
 from kitaru.core.event import EventKind
 from kitaru.core.failure import Failure
-from kitaru.core.mutations import ProgressMade
+from kitaru.core.mutations import ProgressMade, WaitAnswered
 from kitaru.core.rows import AttemptRow, CallRow, EventRow
 from kitaru.core.states import CallStatus, Status
 from kitaru.store import statements
@@ -74,6 +74,12 @@ def of_call(execution_id: str, row: CallRow) -> Values:
     # The common case is spelt out: one of these is made for every call.
     detail = "{}" if row.failure is None else _json(_failure(row.failure))
     return (execution_id, row.call_id, row.ended_at, _OF_CALL[row.status], detail)
+
+
+def of_answer(execution_id: str, answered: WaitAnswered) -> Values:
+    """The outcome of a wait."""
+    kind = EventKind.CALL_COMPLETED if answered.failure is None else EventKind.CALL_FAILED
+    return (execution_id, answered.wait_id, answered.at, str(kind), _json(_failure(answered.failure)))
 
 
 def of_start(execution_id: str, row: CallRow) -> Values:

@@ -87,6 +87,7 @@ UPDATE executions SET status = 'pending', due_at = NULL WHERE execution_id = :ex
 WAKE_PARENT = """
 UPDATE executions SET status = 'pending', due_at = NULL
 WHERE status = 'waiting' AND execution_id = (SELECT parent_id FROM executions WHERE execution_id = :execution_id)
+RETURNING execution_id
 """
 
 # All descendants of an execution, with their statuses.
