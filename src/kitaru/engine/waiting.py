@@ -138,6 +138,11 @@ def chosen(run: Run, identity: Identity, position: int, winner: str, losers: Seq
     run.write(mutations)
 
 
+def answer_times(run: Run) -> dict[str, Microseconds]:
+    """When each wait of the execution got its outcome, by wait id."""
+    return {row.wait_id: row.answered_at for row in run.store.waits.of(run.execution_id) if row.answered_at is not None}
+
+
 class Timer(NamedTuple):
     """A timer that runs."""
 

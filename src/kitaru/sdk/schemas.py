@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, cast
 
+from kitaru.engine.answers import misfits
 from kitaru.errors import KitaruUsageError
 
 
 class AnswerType(NamedTuple):
-    """``schema``: JSON schema as text, None for a gate. ``restore`` makes the value of a validated answer."""
+    """``schema``: JSON schema as text, None for a gate. ``restore`` makes the value of a validated answer.
+
+    ``check`` raises ``ValueError`` for a default that would be refused as an answer.
+    """
 
     schema: str | None
     restore: Callable[[Any], Any]
+    check: Callable[[Any], Any]
 
 
 def answer_type(schema: object) -> AnswerType:
@@ -27,18 +33,21 @@ def answer_type(schema: object) -> AnswerType:
         KitaruUsageError: It is none of these, or no valid JSON schema.
     """
     if schema is None:
-        return AnswerType(None, _gate)
+        return AnswerType(None, _as_it_is, _as_it_is)
     if isinstance(schema, Mapping):
-        return AnswerType(_checked(dict(cast("Mapping[str, Any]", schema))), _as_it_is)
+        text = _checked(dict(cast("Mapping[str, Any]", schema)))
+        return AnswerType(text, _as_it_is, partial(_fit, text))
     return _from_type(schema)
-
-
-def _gate(_: Any) -> Any:
-    return True
 
 
 def _as_it_is(answer: Any) -> Any:
     return answer
+
+
+def _fit(schema: str, default: Any) -> None:
+    errors = misfits(schema, default)
+    if errors:
+        raise ValueError("; ".join(errors))
 
 
 def _from_type(schema: object) -> AnswerType:
@@ -52,7 +61,7 @@ def _from_type(schema: object) -> AnswerType:
             f"kitaru.wait(schema={schema!r}): no JSON schema can be made of it: {error}. "
             "Give a type that Pydantic knows, a model, a dataclass, or a JSON schema as a dict."
         ) from error
-    return AnswerType(text, adapter.validate_python)
+    return AnswerType(text, adapter.validate_python, adapter.validate_python)
 
 
 def _checked(schema: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from kitaru.engine.calling import Known
 from kitaru.engine.context import body_run
 from kitaru.engine.parking import Parked
 from kitaru.engine.run import Run
-from kitaru.engine.waiting import Asked, Question, Timer, ask, choose, chosen, conclude, ring, set_timer
+from kitaru.engine.waiting import Asked, Question, Timer, answer_times, ask, choose, chosen, conclude, ring, set_timer
 from kitaru.errors import KitaruUsageError
 from kitaru.sdk.schemas import AnswerType, answer_type
 
@@ -42,7 +42,7 @@ def wait(
         timeout: Seconds for which the body stays in memory while somebody is attached; 10 by default.
             Not an expiry: the execution goes on waiting.
         expires_in: Seconds, or a ``timedelta``, after which ``default`` is the answer.
-        default: The answer of a wait that expires.
+        default: The answer of a wait that expires; of a gate too, say False.
         metadata: Shown beside the question; part of what is asked.
 
     Returns:
@@ -145,7 +145,12 @@ def _question(
         raise KitaruUsageError(f"kitaru.wait({name!r}): expires_in= and default= belong together; give both or none.")
     encoded = None
     if default is not _UNSET:
-        kind.restore(default)  # what would be refused as an answer is refused as a default
+        try:
+            kind.check(default)  # what would be refused as an answer is refused as a default
+        except ValueError as error:
+            raise KitaruUsageError(
+                f"kitaru.wait({name!r}): default={default!r} does not fit schema=: {error}"
+            ) from error
         encoded = run.values.encode(default, f"default of wait {name}")
     seconds = None if expires_in is None else _seconds(expires_in, "expires_in", least=0)
     return Question(name, question, kind.schema, None if metadata is None else dict(metadata), grace, seconds, encoded)
@@ -190,10 +195,14 @@ class _Choice:
             found = self.asked[self.names.index(winner)]
             if isinstance(found, Known):
                 return winner, _restored(found, self.kinds[winner])
-        for name, found in zip(self.names, self.asked, strict=True):
-            if isinstance(found, Known):
-                return self.made(name, partial(_restored, found, self.kinds[name]))
-        return None
+        known = [(name, one) for name, one in zip(self.names, self.asked, strict=True) if isinstance(one, Known)]
+        if not known:
+            return None
+        if len(known) > 1:  # all were answered before the body came back: the earliest counts
+            answered_at = answer_times(self.run)
+            known.sort(key=lambda one: answered_at.get(one[1].call_id, 0))
+        name, found = known[0]
+        return self.made(name, partial(_restored, found, self.kinds[name]))
 
     def parked(self) -> Parked:
         """All of them at once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import socket
 from difflib import get_close_matches
 from typing import Any
@@ -13,6 +12,7 @@ from kitaru.core.clock import to_datetime
 from kitaru.core.mutations import Commit, Conflict, WaitAnswered
 from kitaru.core.rows import ExecutionRow, WaitRow
 from kitaru.core.states import Status, WaitStatus
+from kitaru.engine.answers import misfits
 from kitaru.engine.failures import failure_of
 from kitaru.errors import (
     FailureOrigin,
@@ -107,13 +107,9 @@ def _closed(row: ExecutionRow, wait: WaitRow) -> str:
 def _validate(wait: WaitRow, value: Any) -> None:
     if wait.schema is None:
         return
-    from jsonschema.validators import validator_for  # noqa: PLC0415  # 60 ms to import, and only who answers needs it
-
-    schema = json.loads(wait.schema)
-    validator = validator_for(schema)(schema)
-    errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+    errors = misfits(wait.schema, value)
     if errors:
-        told = "; ".join(f"{error.json_path}: {error.message}" for error in errors[:5])
+        told = "; ".join(errors[:5])
         raise KitaruWaitValidationError(
             f"the answer does not fit the schema of wait {wait.wait_id!r}: {told}. It is still waiting; answer again."
         )
