@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
+from kitaru.engine.parking import DUE
 from kitaru.errors import (
     FailureOrigin,
     KitaruCancelledError,
@@ -117,16 +118,21 @@ class FlowHandle(Generic[R]):
 
     def _wait_in_body(self, child: ChildCall, timeout: float | None) -> ExecutionRow:
         """Park the parent's body at its child (S1.10): where the child waits for a person, both are suspended."""
-        active = self._active
-        if active is not None:
-            active.on_done(active.hint)
-        row = self._finished()
-        if row is None:
-            child.park(timeout)
-            row = self._finished()
-        if row is None:
-            raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
+        if self._active is not None:
+            self._active.on_done(self._active.hint)
+        due_at = None if timeout is None else self._wiring.clock.now() + round(timeout * 1_000_000)
+        while (row := self._finished()) is None:
+            if child.park(due_at, self._is_lost) == DUE:
+                raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
         return row
+
+    def _is_lost(self) -> bool:
+        """True where this process ran it to an end that the store did not take."""
+        active = self._active
+        if active is None or (active.done.is_set() and (active.outcome is None or active.outcome.unwritten is None)):
+            self._active = self._wiring.runner.active(self.exec_id) or active  # woken and run again by now?
+            return False
+        return active.done.is_set()
 
     def get(self) -> R:
         """The result, at once.
@@ -168,7 +174,7 @@ class FlowHandle(Generic[R]):
             if active is not None:
                 active.on_done(active.hint)
             while (row := self._finished()) is None:
-                await self._child.park_on_loop()
+                await self._child.park_on_loop(self._is_lost)
             return self._result(row)
         if active is not None:
             active.on_done(wake)

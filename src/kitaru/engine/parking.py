@@ -49,7 +49,7 @@ ENDED: Final = "ended"
 class Parked:
     """One that waits. ``outcome`` is set once, under ``settling``; then ``wake`` is called."""
 
-    __slots__ = ("child_id", "due_at", "grace", "outcome", "wait_ids", "wake")
+    __slots__ = ("child_id", "due_at", "grace", "lost", "outcome", "wait_ids", "wake")
 
     def __init__(
         self,
@@ -58,7 +58,9 @@ class Parked:
         child_id: str | None = None,
         due_at: Microseconds | None = None,
         grace: float | None = None,
+        lost: Callable[[], bool] | None = None,
     ) -> None:
+        self.lost = lost
         self.wait_ids = wait_ids
         self.child_id = child_id
         self.due_at = due_at
@@ -195,7 +197,7 @@ class Parking:
             answered = [row for one in parked.wait_ids if (row := rows.get(one)) and row.status is not WaitStatus.OPEN]
             if answered:
                 found.append((parked, min(answered, key=lambda row: row.answered_at or 0)))
-            elif parked.child_id is not None and _has_ended(run, parked.child_id):
+            elif parked.child_id is not None and _has_ended(run, parked):
                 found.append((parked, ENDED))
             elif parked.due_at is not None and parked.due_at <= now:
                 found.append((parked, DUE))
@@ -306,6 +308,8 @@ class Parking:
             run.shared.committer.commit(Commit(run.execution_id, run.row.epoch, (end,)))
 
 
-def _has_ended(run: Run, child_id: str) -> bool:
-    status = run.store.executions.status(child_id)
-    return status is None or status.finished
+def _has_ended(run: Run, parked: Parked) -> bool:
+    assert parked.child_id is not None
+    status = run.store.executions.status(parked.child_id)
+    # A child whose end the store did not take has ended too: whoever waits for it is told why.
+    return status is None or status.finished or (parked.lost is not None and parked.lost())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from kitaru.core.clock import Microseconds
 from kitaru.core.failure import Failure
 from kitaru.core.mutations import CallRecorded, CallStarted
 from kitaru.core.ports import EncodedInputs
 from kitaru.core.rows import CallRow, Encoded, ExecutionRow, RecordedCall
 from kitaru.core.states import CallKind, CallStatus, Status
 from kitaru.engine.identity import Identity
-from kitaru.engine.parking import Parked
+from kitaru.engine.parking import Outcome, Parked
 from kitaru.engine.run import Run
 from kitaru.engine.signals import KitaruCancelled
 from kitaru.errors import FailureOrigin, KitaruStoreError
@@ -87,16 +90,15 @@ class ChildCall:
             run.check_signal()
         self._run.remember(error, self.call_id, FailureOrigin.USER_CODE)
 
-    def park(self, timeout: float | None) -> None:
-        """Park the parent's body until the child has ended, or the time has passed. Raises the signal."""
-        due_at = None if timeout is None else self._run.clock.now() + round(timeout * 1_000_000)
-        self._run.parking.wait(Parked(child_id=self.child_id, due_at=due_at))
+    def park(self, due_at: Microseconds | None, lost: Callable[[], bool]) -> Outcome:
+        """Park the parent's body until the child has ended or is lost, or the time has come. Raises the signal."""
+        return self._run.parking.wait(Parked(child_id=self.child_id, due_at=due_at, lost=lost))
 
-    async def park_on_loop(self) -> None:
+    async def park_on_loop(self, lost: Callable[[], bool]) -> None:
         """As ``park``, for an async body."""
         from kitaru.engine.loop import park  # noqa: PLC0415  # here, because only async flows need asyncio
 
-        await park(self._run, Parked(child_id=self.child_id))
+        await park(self._run, Parked(child_id=self.child_id, lost=lost))
 
     def lost(self, reason: KitaruStoreError) -> None:
         """The store did not take the child's end, so the parent's body, which would act on it, unwinds too."""

@@ -308,4 +308,4 @@ def test_what_an_attempt_logged_and_saved_is_written_with_its_outcome_and_then_i
             late()
     second = drive.attempt()
     second.scope.save(saved)
-    assert kinds(drive.end(Ended(1, None)).mutations) == [CallRecorded, ArtifactSaved]
+    assert kinds(drive.end(Ended(1, None)).mutations) == [ArtifactSaved, CallRecorded]
