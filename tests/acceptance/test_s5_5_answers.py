@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +87,11 @@ def test_s5_2_an_answer_that_comes_while_the_execution_runs_is_found() -> None:
 
     @checkpoint
     async def slow() -> str:
-        import asyncio
-
         await asyncio.to_thread(gate.pass_)
         return "slow"
 
     @flow
     async def agent() -> Any:
-        import asyncio
-
         return await asyncio.gather(slow(), kitaru.wait("go", schema=str))
 
     handle = agent.run()
@@ -104,6 +102,10 @@ def test_s5_2_an_answer_that_comes_while_the_execution_runs_is_found() -> None:
     assert handle.status == "running"
     gate.open()
     assert handle.wait(timeout=TIMEOUT) == ["slow", "early"]
+
+
+def _is_open(exec_id: str, wait_id: str) -> bool:
+    return wait_id in open_waits(exec_id)
 
 
 def test_s5_2_an_answer_that_comes_at_once_is_found_however_far_the_suspension_has_come() -> None:
@@ -118,7 +120,7 @@ def test_s5_2_an_answer_that_comes_at_once_is_found_however_far_the_suspension_h
 
     def answer_all(handle: Any) -> None:
         for wait_id in ("go", "go_2", "go_3"):
-            until(lambda: wait_id in open_waits(handle.exec_id))
+            until(partial(_is_open, handle.exec_id, wait_id))
             answer(handle, 100, wait=wait_id)
 
     threads = [threading.Thread(target=answer_all, args=(handle,)) for handle in handles]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -232,10 +233,8 @@ def test_s5_7_of_two_answers_to_wait_any_that_come_before_the_body_looks_the_ear
     handle = agent.run()
     asked(handle, "a", "b")
     answer(handle, 2, wait="b")
-    try:
+    with contextlib.suppress(KitaruStateError):  # the body may be faster
         answer(handle, 1, wait="a")
-    except KitaruStateError:  # the body was faster
-        pass
     assert tuple(handle.wait(timeout=TIMEOUT)) == ("b", 2)
 
 
