@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -231,6 +233,25 @@ def recorded(x: int) -> list[object]:
 
 
 @flow
+def asking(x: int) -> list[object]:
+    """Somebody answers; the pause is long enough to be suspended for."""
+    seen: list[object] = [step(x), kitaru.wait("number", schema=int)]
+    kitaru.sleep(1.1)
+    seen.append(step(x + 1))
+    return [*seen, kitaru.wait_any(one={"schema": int}, two={"schema": int})[1], step(x + 2)]
+
+
+def answer_questions() -> None:
+    """The person: answers whatever is asked, in every process, until that ends."""
+    executions = KitaruClient().executions
+    while True:
+        for wait in executions.pending_waits():
+            with contextlib.suppress(kitaru.KitaruStateError):  # the body, or another process, was faster
+                executions.input(wait.exec_id, 7, wait=wait.wait_id, by="somebody")
+        time.sleep(0.01)
+
+
+@flow
 def bystander() -> int:
     return 0
 
@@ -244,6 +265,7 @@ FLOWS: dict[str, tuple[Flow[[int], Any], int]] = {
     "rerun": (rerun, 1),
     "family": (family, 1),
     "recorded": (recorded, 1),
+    "asking": (asking, 1),
 }
 """By name: the flow and its input."""
 
@@ -274,4 +296,6 @@ VERBS: dict[str, Callable[[str, str], object]] = {"run": run, "resume": resume, 
 
 if __name__ == "__main__":
     _, verb, flow_name, given_id = sys.argv
+    if flow_name == "asking":
+        threading.Thread(target=answer_questions, daemon=True).start()
     print(json.dumps(VERBS[verb](flow_name, given_id)))

@@ -7,6 +7,7 @@ executions run. The heartbeat has a thread of its own, because user code may blo
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -80,10 +81,11 @@ class Lease:
 
 
 class Heartbeat:
-    """Calls ``beat`` in a thread of its own, at least five times per lease and whenever it is hinted."""
+    """Calls ``beat`` in a thread of its own, ``every`` so many seconds, and ``look`` whenever it is hinted."""
 
-    def __init__(self, beat: Callable[[], None], clock: Clock, *, every: float) -> None:
+    def __init__(self, beat: Callable[[], None], look: Callable[[], None], clock: Clock, *, every: float) -> None:
         self._beat = beat
+        self._look = look
         self._clock = clock
         self._every = every
         self._hint = threading.Event()
@@ -102,12 +104,19 @@ class Heartbeat:
         self._thread.join()
 
     def _loop(self) -> None:
+        beat_at = -math.inf
         while not self._stopping.is_set():
+            now = self._clock.monotonic()
+            is_time = now - beat_at >= self._every
             # A store that is out of reach for now is no end: runs learn of it at their next commit, and of a
             # lost lease at their next call; this thread has to be there when the store is back.
             with contextlib.suppress(KitaruStoreError):
-                self._beat()
-            if self._clock.wait(self._hint, self._every):
+                if is_time:
+                    beat_at = now
+                    self._beat()
+                else:
+                    self._look()
+            if self._clock.wait(self._hint, max(0.0, beat_at + self._every - self._clock.monotonic())):
                 self._hint.clear()
                 # Hints come by the thousand; one look serves many. Not the clock: this is no passing of time.
                 self._stopping.wait(_SHORTEST)

@@ -148,6 +148,11 @@ class Parking:
             self.hint()
 
     @property
+    def any_parked(self) -> bool:
+        """True where something waits."""
+        return bool(self._parked)
+
+    @property
     def engaged(self) -> bool:
         """True where the run is suspended or about to be."""
         return self.suspended or self._suspending

@@ -20,7 +20,7 @@ from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition, registry
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Run, Shared
-from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal
+from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal, Unwound
 from kitaru.errors import KitaruStoreError
 from kitaru.stacks.local import at_process_end
 
@@ -108,12 +108,12 @@ class Runner:
         self._unwritten: list[tuple[Active, StatusChanged]] = []
         self._in_doubt: list[tuple[ExecutionRow, FlowDefinition]] = []
         self._counted = 0
+        self._asleep: set[str] = set()  # suspended here, so this process is to go on with them
         self._heartbeat: Heartbeat | None = None
         self._changed = True
         self._patient = True
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
-        self._looked_at = 0.0
         self._sweeping = threading.Lock()
         self._catching_up = threading.Lock()
         self._swept_at: float | None = None
@@ -128,7 +128,7 @@ class Runner:
                 crash_point("after_register")
                 self._renewed_at = self._shared.clock.monotonic()
                 self._unsubscribe = self._shared.store.changes(self._on_change)
-                self._heartbeat = Heartbeat(self.beat, self._shared.clock, every=_TICK)
+                self._heartbeat = Heartbeat(self.beat, self._look_at_parked, self._shared.clock, every=_TICK)
                 at_process_end(self.drain, self.end)
         return self.lease.runner_id
 
@@ -150,6 +150,7 @@ class Runner:
         """Run an execution that this process owns, in a thread of its own."""
         active = Active(row, definition, counted=counted, hint=self.hint)
         with self._lock:
+            self._asleep.discard(row.execution_id)
             self._active[row.execution_id] = active
         self._start_thread(active)
         return active
@@ -229,6 +230,8 @@ class Runner:
     def _ended(self, active: Active) -> None:
         outcome = active.outcome
         with self._lock:
+            if outcome is not None and isinstance(outcome.signal, Unwound):
+                self._asleep.add(active.row.execution_id)
             if outcome is not None and outcome.unwritten is not None:
                 self._unwritten.append((active, outcome.unwritten))
             if self._active.get(active.row.execution_id) is active:
@@ -277,25 +280,28 @@ class Runner:
         if now - self._renewed_at >= self.lease.seconds / BEATS_PER_LEASE:
             self._renew()
             self._renewed_at = now
-        changed, self._changed = self._changed, False
-        if changed and self._active and now - self._looked_at >= _TICK:
-            self._looked_at = now
+        if self._changed and self._active:
+            self._changed = False
             self.look()
-        else:
-            self._changed = changed and bool(self._active)
         older_than = self._shared.clock.now() - _SLOW_CALL
         for active in list(self._active.values()):
             if active.run is not None:
                 active.run.flush_hints(older_than)
-                active.run.parking.look()
-                active.run.parking.unwind_if_over()
         with self._catching_up:  # a test may be at it beside the heartbeat
             self._write_ends()
             self._settle_doubts()
         self._fill_places()
-        self._go_on()
+        self._look_at_parked()
         if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
             self.sweep()
+
+    def _look_at_parked(self) -> None:
+        """Deliver what has come, suspend what only waits, release whose grace is over, go on with what was woken."""
+        for active in list(self._active.values()):
+            if active.run is not None:
+                active.run.parking.look()
+                active.run.parking.unwind_if_over()
+        self._go_on()
 
     def _go_on(self) -> None:
         """Run again what was parked here and has been woken, and what is due (S5.2, S5.8)."""
@@ -325,7 +331,12 @@ class Runner:
 
     def _on_change(self) -> None:
         self._changed = True
-        self.hint()
+        if self._asleep or any(active.run is not None and active.run.parking.any_parked for active in self._snapshot()):
+            self.hint()
+
+    def _snapshot(self) -> list[Active]:
+        with self._lock:
+            return list(self._active.values())
 
     def _renew(self) -> None:
         if self.lease.renew():

@@ -170,14 +170,14 @@ class _Case(NamedTuple):
 
     def _wait(self, handle: FlowHandle[Any], store: _MortalStore) -> Any:
         """The result, or None where the process dies first: nobody would wake up an execution that is parked."""
-        waited = 0.0
+        process = wiring()
+        deadline = process.clock.monotonic() + self.timeout
         while not store.dead.is_set():
             with suppress(TimeoutError):
                 return handle.wait(_LOOK_SECONDS)
             with suppress(KitaruStoreError):  # it has just died
-                wiring().runner.sweep()  # a flow that its child has woken; the long lease makes the sweeps rare
-            waited += _LOOK_SECONDS
-            if waited > self.timeout:
+                process.runner.sweep()  # a flow that its child has woken; the long lease makes the sweeps rare
+            if process.clock.monotonic() > deadline:
                 raise TimeoutError(f"flow {self.flow.name} was not finished within {self.timeout:g} s.")
         return None
 
