@@ -184,8 +184,6 @@ def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: M
 def _extra(scope: CallScope) -> Sequence[Mutation]:
     """What the attempt logged, saved and printed; from here on it can add nothing."""
     scope.closed = True
-    if not scope.metadata and not scope.artifacts:
-        return ()
     mutations: list[Mutation] = []
     if scope.metadata:
         mutations.append(MetadataLogged(tuple(scope.metadata)))
