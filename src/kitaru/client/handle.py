@@ -95,6 +95,8 @@ class FlowHandle(Generic[R]):
                     continue
                 self._active = self._wiring.runner.active(self.exec_id)
                 if stop_listening is None:
+                    # Whoever waits for it also goes on with it, should its process die or its time come meanwhile.
+                    self._wiring.runner.begin()
                     stop_listening = self._wiring.store.changes(changed.set)
                     continue  # look once more: it may have finished before anybody listened
                 changed.wait(left)  # not the clock: what is waited for is an event, not the passing of time
@@ -183,6 +185,7 @@ class FlowHandle(Generic[R]):
         try:
             while (row := self._finished()) is None:
                 if stop_listening is None:
+                    self._wiring.runner.begin()  # as in `wait`
                     stop_listening = self._wiring.store.changes(wake)
                     continue  # look once more: it may have finished before anybody listened
                 with contextlib.suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kitaru.core.states import Status
+from kitaru.core.states import Status, WaitStatus
 from kitaru.errors import KitaruStateError
 from kitaru.services.find import find
 from kitaru.services.recover import recover
@@ -24,7 +24,9 @@ def resume(wiring: Wiring, execution_id: str) -> tuple[str, Active | None]:
         hint = "Retry it instead." if row.status is Status.FAILED else "Start a new execution instead."
         raise KitaruStateError(f"execution {row.execution_id} is {row.status} and cannot be resumed. {hint}")
     if row.status is Status.WAITING:
+        asked = [one.wait_id for one in wiring.store.waits.of(row.execution_id) if one.status is WaitStatus.OPEN]
+        why = f"the answer to {', '.join(asked)}" if asked else "a timer or a child"
         raise KitaruStateError(
-            f"execution {row.execution_id} is waiting for its answer; it goes on once that is given."
+            f"execution {row.execution_id} is waiting for {why}, and goes on by itself once it comes."
         )
     return row.execution_id, recover(wiring, row)
