@@ -11,7 +11,7 @@ from kitaru.errors import KitaruStoreError
 from kitaru.store.forks import follow_forks
 from kitaru.store.sqlite import Database
 
-_INTERVAL = 0.015
+_INTERVAL = 0.025
 """Seconds between two looks at the database file. One look takes about 5 microseconds."""
 
 _log = logging.getLogger(__name__)
