@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import CoroutineType
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kitaru.core.mutations import CallRecorded, CallStarted
 from kitaru.core.replay import Override
@@ -22,6 +22,9 @@ from kitaru.engine.memo import Decision, decide
 from kitaru.engine.overrides import changed_arguments, changed_code
 from kitaru.engine.run import Run
 from kitaru.errors import KitaruUsageError
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Known(NamedTuple):
@@ -57,7 +60,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         inputs = run.values.encode_inputs(arguments, allow_opaque=True)
         identity = identity._replace(digest=changed_digest(digest, inputs.digest))
     recorded = run.memo.take(identity)
-    known = _known(run, recorded, position)
+    known = known_outcome(run, recorded, position)
     if known is not None:
         return known
     if override is not None and override.code is not None:
@@ -97,18 +100,24 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     return call
 
 
-def _known(run: Run, recorded: RecordedCall | None, position: int) -> Known | None:
-    """What the record of a call tells the body; None where the call has to run."""
+def known_outcome(
+    run: Run, recorded: RecordedCall | None, position: int, task: asyncio.Task[Any] | None = None
+) -> Known | None:
+    """What the record of a call tells the body; None where the call has to run.
+
+    ``task``: see ``Run.remember``.
+    """
     decision = decide(recorded)
     if recorded is None or decision is Decision.RUN:
         return None
     run.reused(recorded, position)
     if decision is Decision.REUSE:
         assert recorded.output is not None
-        return Known(recorded.call_id, run.values.decode(recorded.output), None)
+        with run.needing_the_store():  # a large value may be out of reach
+            return Known(recorded.call_id, run.values.decode(recorded.output), None)
     assert recorded.failure is not None
     error = error_of(recorded.failure, recorded.call_id, run.execution_id, run.values)
-    run.remember(error, recorded.call_id, recorded.failure.origin)
+    run.remember(error, recorded.call_id, recorded.failure.origin, task)
     return Known(recorded.call_id, None, error)
 
 

@@ -23,8 +23,7 @@ from kitaru.core.mutations import (
 from kitaru.core.replay import Override
 from kitaru.core.rows import CallRow, Encoded, RecordedCall, WaitRow
 from kitaru.core.states import CallKind, CallStatus, WaitStatus
-from kitaru.engine.calling import Known
-from kitaru.engine.failures import error_of
+from kitaru.engine.calling import Known, known_outcome
 from kitaru.engine.identity import Identity
 from kitaru.engine.memo import Decision, decide
 from kitaru.engine.parking import Outcome, Parked
@@ -68,7 +67,7 @@ def ask(run: Run, question: Question) -> Known | Asked:
     own = recorded is not None and recorded.status is CallStatus.COMPLETED
     if override is not None and override.output is not None and not own:
         return _given(run, question, identity, position, inputs.text, override)
-    known = _known(run, recorded, position)
+    known = known_outcome(run, recorded, position, run.side_task())
     if known is not None:
         return known
     now = run.clock.now()
@@ -189,20 +188,6 @@ def _given(
     run.write((CallRecorded(row._replace(status=CallStatus.COMPLETED, ended_at=now, output=override.output)),))
     assert override.output is not None
     return Known(call_id, run.values.decode(override.output), None)
-
-
-def _known(run: Run, recorded: RecordedCall | None, position: int) -> Known | None:
-    decision = decide(recorded)
-    if recorded is None or decision is Decision.RUN:
-        return None
-    run.reused(recorded, position)
-    if decision is Decision.REUSE:
-        value = None if recorded.output is None else run.values.decode(recorded.output)
-        return Known(recorded.call_id, value, None)
-    assert recorded.failure is not None
-    error = error_of(recorded.failure, recorded.call_id, run.execution_id, run.values)
-    run.remember(error, recorded.call_id, recorded.failure.origin, run.side_task())
-    return Known(recorded.call_id, None, error)
 
 
 def _row(
