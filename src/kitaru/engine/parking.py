@@ -91,7 +91,7 @@ class Parking:
         """Park the calling thread until the outcome is there. Raises the signal."""
         run = self._run
         self.add(parked)
-        with run.settling, self.at_rest(locked=True):
+        with run.settling, self.at_rest():
             while parked.outcome is None:
                 if run.signal is not None or (run.failed and not run.on_its_thread()):
                     self._parked.remove(parked)
@@ -126,21 +126,14 @@ class Parking:
             self._active_at = self._run.clock.monotonic()
 
     @contextmanager
-    def at_rest(self, *, locked: bool = False) -> Generator[None]:
-        """The calling thread does not work in here. ``locked``: it holds ``settling``."""
-        self._change(-1, locked=locked)
+    def at_rest(self) -> Generator[None]:
+        """The calling thread, which holds ``settling``, does not work in here."""
+        self.count(-1)
         self.hint_if_parked()
         try:
             yield
         finally:
-            self._change(1, locked=locked)
-
-    def _change(self, change: int, *, locked: bool) -> None:
-        if locked:
-            self.count(change)
-            return
-        with self._run.settling:
-            self.count(change)
+            self.count(1)
 
     def hint_if_parked(self) -> None:
         """Have the runner look, if there is something to look at."""

@@ -178,14 +178,11 @@ class Run:
 
     def check_signal(self) -> None:
         """Raise the signal, if the body has to unwind; a lease that has run out is one (S6.2)."""
-        if self.signal is None and self.parking.engaged and not self.parking.reclaim():
-            self.stop(LeaseLost(f"execution {self.execution_id} has been taken over"))
-        if self.signal is None:
-            if self._lease_holds():
-                return
+        self.check_owned()
+        if not self._lease_holds():
             self.stop(LeaseLost("the lease of this process has run out"))
-        assert self.signal is not None
-        raise self.signal
+            assert self.signal is not None
+            raise self.signal
 
     def check_owned(self) -> None:
         """Raise the signal, if the end of the body cannot be recorded by this run."""
@@ -424,7 +421,7 @@ class Run:
 
     def wait_until_closed(self) -> None:
         """Block until every submitted call has its outcome, signal or not."""
-        with self.settling, self.parking.at_rest(locked=True):
+        with self.settling, self.parking.at_rest():
             self._waiting += 1
             while self._open > 0:
                 self.settled.wait()
