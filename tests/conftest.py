@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+_SECONDS_TO_END = 60
+"""A process whose tests have ended, and that goes on for so long, hangs: it says where, and fails."""
+
+
+def pytest_unconfigure() -> None:
+    """A hanging end is a failure that names its threads, and not a silence until somebody's time limit."""
+    lasting = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    if lasting:
+        print(f"Threads that hold the end of the process: {lasting}", file=sys.__stderr__)
+    faulthandler.dump_traceback_later(_SECONDS_TO_END, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(autouse=True)

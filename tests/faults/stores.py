@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from kitaru.core.mutations import Commit, Refusal
 from kitaru.core.ports import ExecutionFilter, Store
@@ -25,17 +26,14 @@ class FailingStore:
     """
 
     def __init__(self, store: Store, fails: Callable[[int], bool], *, after_writing: bool = False) -> None:
-        self.executions = store.executions
-        self.calls = store.calls
-        self.artifacts = store.artifacts
-        self.runners = store.runners
-        self.stacks = store.stacks
-        self.changes = store.changes
         self.commits = 0
         self._store = store
         self._fails = fails
         self._after_writing = after_writing
         self._counting = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
     def commit(self, commits: Sequence[Commit]) -> Sequence[Refusal | None]:
         with self._counting:

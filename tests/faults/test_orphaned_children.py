@@ -81,3 +81,39 @@ def test_s6_3_a_child_that_was_picked_up_before_its_parent_asked_for_it_does_not
     assert _refused == [1]
     reset()
     store.close()
+
+
+_parked_at_child = threading.Event()
+_child_may_end = threading.Event()
+
+
+@flow
+def held() -> None:
+    assert _child_may_end.wait(PATIENCE)
+
+
+@flow
+def waits_for_a_child_that_was_picked_up() -> None:
+    handle = held.run()
+    handle._active = None  # as where the sweep has claimed the child, and the body has found it running
+    _parked_at_child.set()
+    handle.wait()
+
+
+def test_s9_a_parent_is_told_that_its_childs_end_was_not_taken_while_the_store_still_takes_nothing() -> None:
+    _parked_at_child.clear()
+    _child_may_end.clear()
+    store = memory_store()
+    refuses = threading.Event()
+    install(Wiring(read_settings({}), store=FailingStore(store, lambda _: refuses.is_set())))
+    try:
+        handle = waits_for_a_child_that_was_picked_up.run()
+        assert _parked_at_child.wait(PATIENCE)
+        refuses.set()
+        _child_may_end.set()
+        with pytest.raises(kitaru.KitaruExecutionError) as caught:
+            handle.wait(PATIENCE)
+        assert caught.value.failure_origin is kitaru.FailureOrigin.STORE
+    finally:
+        reset()
+        store.close()

@@ -28,6 +28,9 @@ Verdict = Refusal | KitaruStoreError | None
 MAX_GROUP = 512
 """Commits in one transaction: bounds how long the first of them waits for the last."""
 
+_IDLE_SECONDS = 10.0
+"""After so long without work the thread ends: a process that is done with its flows keeps none."""
+
 
 class Sink(Protocol):
     """Is told, on the thread that wrote, what became of the commits it sent. Must not block or raise."""
@@ -109,11 +112,14 @@ class Committer:
                 self._thread.start()
 
     def _loop(self) -> None:
-        while True:
-            self._arrived.wait()
+        while self._arrived.wait(_IDLE_SECONDS):
             self._arrived.clear()
             while self._queue:
                 self._write_group()
+        # In this order, against `enqueue`, which queues first and asks for the thread afterwards.
+        self._thread = None
+        if self._queue:
+            self._start()
 
     def _write_group(self) -> None:
         with self._writing:

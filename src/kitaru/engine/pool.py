@@ -50,9 +50,9 @@ class Pool:
             if self._threads < min(_FIRST_THREADS, self.max_threads):
                 self._grow(1)
             elif not self._pressed.is_set():
+                self._pressed.set()
                 if self._keeper is None:
                     self._keep()
-                self._pressed.set()
 
     def _grow(self, count: int) -> None:
         with self._lock:
@@ -77,8 +77,9 @@ class Pool:
                     if job is None:
                         self._threads -= 1
                 if job is None:
-                    if not self._jobs.empty():
-                        self._pressed.set()  # a job came while this thread was leaving
+                    if not self._jobs.empty():  # a job came while this thread was leaving
+                        self._pressed.set()
+                        self._keep()
                     return
             self._taken += 1  # a lost update only makes the keeper look once more
             job()
@@ -91,8 +92,7 @@ class Pool:
                 self._keeper.start()
 
     def _watch(self) -> None:
-        while True:
-            self._pressed.wait()
+        while self._pressed.wait(_IDLE_SECONDS):
             self._pressed.clear()
             stalled = 0
             while not self._jobs.empty():
@@ -105,3 +105,7 @@ class Pool:
                 if stalled >= _PATIENCE or time.process_time() - busy < _TICK / 2:
                     self._grow(self._jobs.qsize())
                     stalled = 0
+        # In this order, against `submit`, which presses first and asks for the keeper afterwards.
+        self._keeper = None
+        if self._pressed.is_set():
+            self._keep()

@@ -287,7 +287,9 @@ class Runner:
         for active in list(self._active.values()):
             if active.run is not None:
                 active.run.flush_hints(older_than)
-        with self._catching_up:  # a test may be at it beside the heartbeat
+        with self._catching_up, contextlib.suppress(KitaruStoreError):
+            # A store that takes no writes for now keeps nobody from what only reads: a parent that waits for
+            # a child whose end was not taken is to be told. What is left here is tried again at the next beat.
             self._write_ends()
             self._settle_doubts()
         self._fill_places()
@@ -375,9 +377,11 @@ class Runner:
         A cancelled execution has finished already. Its body gets a moment to clean up; one that hangs in
         a call cannot hold the process.
         """
+        if self._heartbeat is None:  # not a runner any more: what it still runs is anybody's
+            return
         grace = _CLEAN_UP_SECONDS
         try:
-            if self._heartbeat is not None and self._swept_at is None:
+            if self._swept_at is None:
                 # A process that ends at once would end before its heartbeat has looked for them.
                 with contextlib.suppress(KitaruStoreError):  # they are left to the next process
                     self.sweep()

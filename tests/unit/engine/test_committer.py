@@ -246,3 +246,17 @@ def test_many_threads_lose_nothing(store: FakeStore, committer: Committer) -> No
     for number in range(8):
         mine = [name for name in written if name.startswith(f"{number}-")]
         assert mine == sorted(mine, key=lambda name: (int(name.rpartition("-")[2]), "blocking" in name))
+
+
+def test_an_idle_thread_leaves_and_what_comes_later_is_written_all_the_same(
+    store: FakeStore, committer: Committer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.0005)
+    for number in range(200):  # some come just while the thread leaves
+        sink = Collecting(1)
+        committer.enqueue(of(number), sink, number)
+        assert sink.wait() == [(number, None)]
+    thread = committer._thread
+    if thread is not None:
+        thread.join(PATIENCE)
+    assert committer._thread is None
