@@ -7,10 +7,10 @@ import time
 
 from kitaru.core.clock import SystemClock
 from kitaru.core.mutations import Claimed, Commit
-from kitaru.core.ports import Store
+from kitaru.core.ports import Ask, Store
 from kitaru.core.states import Status
 from kitaru.store import open_store
-from tests.contract.stores import commit, create, execution, runner
+from tests.contract.stores import commit, create, execution, runner, start
 
 
 def own(store: Store, execution_id: str, runner_id: str) -> None:
@@ -35,6 +35,31 @@ def race(store: Store, runner_id: str, count: str) -> None:
     store.runners.retire(runner_id)
 
 
+def slots(store: Store, runner_id: str, count: str) -> None:
+    """Take a place under the limit ``api`` so many times, and print how many then hold one."""
+    start(store, runner_id, runner_id)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(int(count)):
+        mine = Ask(runner_id, f"step_{number}", 1, 0, ("api",))
+        helper = Ask(runner_id, f"more_{number}", 1, 0, ("api",))
+        taken = store.limits.take((), joining=(mine, helper)).taken
+        while mine not in taken:
+            time.sleep(0.001)
+            taken += store.limits.take((mine, helper), joining=()).taken
+        print(sum(row.taken_at is not None for row in store.limits.slots(limit="api")), flush=True)
+        store.limits.leave([mine, helper])
+    store.runners.retire(runner_id)
+
+
+def hold(store: Store) -> None:
+    """Take the only place under the limit ``api``, say so, and hang until killed."""
+    start(store, "held", "holder")
+    assert store.limits.take((), joining=(Ask("held", "step", 1, 0, ("api",)),)).taken
+    print("holds", flush=True)
+    time.sleep(600)
+
+
 def opened(store: Store) -> None:
     """Nothing more than that the store could be opened."""
     print("opened", store.executions.get("x"), flush=True)
@@ -43,5 +68,5 @@ def opened(store: Store) -> None:
 if __name__ == "__main__":
     verb, url, *arguments = sys.argv[1:]
     store = open_store(url, SystemClock())
-    {"own": own, "race": race, "opened": opened}[verb](store, *arguments)
+    {"own": own, "race": race, "opened": opened, "slots": slots, "hold": hold}[verb](store, *arguments)
     store.close()

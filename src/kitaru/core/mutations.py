@@ -192,6 +192,13 @@ class LinesPrinted(NamedTuple):
     rows: tuple[LogRow, ...]
 
 
+class SlotsFreed(NamedTuple):
+    """A call's attempt has ended: the places that it held under these limits are free."""
+
+    call_id: str
+    limits: tuple[str, ...]
+
+
 class DriftFound(NamedTuple):
     """Replace the execution's drift report."""
 
@@ -217,6 +224,7 @@ Mutation = (
     | Suspended
     | ProgressMade
     | LinesPrinted
+    | SlotsFreed
     | DriftFound
 )
 

@@ -21,10 +21,12 @@ from kitaru.core.rows import (
     Encoded,
     EventRow,
     ExecutionRow,
+    LimitRow,
     LogRow,
     MetadataRow,
     RecordedCall,
     RunnerRow,
+    SlotRow,
     WaitRow,
 )
 from kitaru.core.states import Status
@@ -195,6 +197,72 @@ class Stacks(Protocol):
     def active(self) -> str | None: ...
 
 
+class Ask(NamedTuple):
+    """A call that asks for a place under each of some limits. ``priority`` is its execution's."""
+
+    execution_id: str
+    call_id: str
+    epoch: int
+    priority: int
+    limits: tuple[str, ...]
+
+
+class Admission(NamedTuple):
+    """Who got its places.
+
+    ``taken`` are those that did. ``unknown`` are limits that are not defined. ``next_at`` is when a limit
+    that is used up for the minute has room again, by the database's clock as ``now``.
+    """
+
+    taken: tuple[Ask, ...]
+    unknown: tuple[str, ...]
+    next_at: Microseconds | None
+    now: Microseconds
+
+
+class Limits(Protocol):
+    """Named limits, and who holds or waits for a place under them.
+
+    A place counts only while its execution is running, under the epoch that asked, by a living runner.
+    """
+
+    def set(self, row: LimitRow) -> None:
+        """Define a limit. A declared one replaces only a declared one."""
+        ...
+
+    def delete(self, name: str) -> bool:
+        """False where there is none of that name."""
+        ...
+
+    def list(self) -> list[LimitRow]:
+        """All limits by name."""
+        ...
+
+    def used(self, name: str) -> int:
+        """The places that were taken in the last 60 seconds, where the limit has a rate."""
+        ...
+
+    def slots(self, *, limit: str | None = None, execution_id: str | None = None) -> list[SlotRow]:
+        """The places that count, of one limit or of one execution: held ones first, then in order of their turn."""
+        ...
+
+    def take(self, asks: Sequence[Ask], *, joining: Sequence[Ask]) -> Admission:
+        """Give places to those of ``asks`` and ``joining`` whose turn it is; ``joining`` come into the line first.
+
+        A call gets all its places or none. The line of a limit goes by priority, then by who came first.
+        What is written outlives the process, and need not survive a power cut.
+        """
+        ...
+
+    def leave(self, asks: Sequence[Ask]) -> None:
+        """Take these out of the line, or give their places back."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what no longer counts. For tidiness: nothing depends on it."""
+        ...
+
+
 class Store(Protocol):
     """Durable state, split by aggregate. All writes to executions go through ``commit``."""
 
@@ -207,6 +275,7 @@ class Store(Protocol):
     statistics: Statistics
     runners: Runners
     stacks: Stacks
+    limits: Limits
 
     def commit(self, commits: Sequence[Commit]) -> Sequence[Refusal | None]:
         """Write every commit in one transaction: one disk sync, however many.

@@ -208,3 +208,27 @@ class RunnerRow(NamedTuple):
     host: str
     pid: int
     lease_until: Microseconds
+
+
+class LimitRow(NamedTuple):
+    """A named limit; None bounds nothing. ``declared`` by a configuration, or else set by hand."""
+
+    name: str
+    at_once: int | None
+    per_minute: int | None
+    declared: bool
+
+
+class SlotRow(NamedTuple):
+    """A place under a limit: held since ``taken_at``, or, where that is None, waited for since ``asked_at``.
+
+    ``call_id`` is ``""`` where the execution itself counts. ``host`` is that of its runner.
+    """
+
+    limit: str
+    execution_id: str
+    call_id: str
+    priority: int
+    asked_at: Microseconds
+    taken_at: Microseconds | None
+    host: str | None

@@ -34,6 +34,7 @@ from kitaru.core.mutations import (
     ProgressMade,
     Refusal,
     ReuseSettled,
+    SlotsFreed,
     StatusChanged,
     Suspended,
     WaitAnswered,
@@ -42,7 +43,7 @@ from kitaru.core.mutations import (
 )
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus, may_follow
-from kitaru.store import events, rows, statements
+from kitaru.store import events, limits, rows, statements
 from kitaru.store.faults import UNWRITABLE
 
 _OWN_COMPARISON = frozenset({ExecutionCreated, Claimed, StatusChanged, WaitAnswered})
@@ -393,6 +394,11 @@ def _keep_lines(transaction: Transaction, execution_id: str, mutation: LinesPrin
         transaction.add(_ADD_LINE, rows.log_values(execution_id, row))
 
 
+def _free_slots(transaction: Transaction, execution_id: str, mutation: SlotsFreed) -> None:
+    for limit in mutation.limits:
+        transaction.add(_LEAVE_LIMIT, (limit, execution_id, mutation.call_id))
+
+
 def _report_drift(transaction: Transaction, execution_id: str, mutation: DriftFound) -> None:
     transaction.connection.execute(statements.CLEAR_DRIFT, {"execution_id": execution_id})
     transaction.connection.executemany(
@@ -410,6 +416,7 @@ _LOG_METADATA = statements.positional(statements.LOG_METADATA)
 _SAVE_ARTIFACT = statements.positional(statements.SAVE_ARTIFACT)
 _ADD_EVENT = statements.positional(statements.ADD_EVENT)
 _ADD_LINE = statements.positional(statements.ADD_LINE)
+_LEAVE_LIMIT = statements.positional(limits.LEAVE_LIMIT)
 _RECORD_DRIFT = statements.positional(statements.RECORD_DRIFT)
 
 # ``Any``: each function takes the type of mutation that it stands under.
@@ -432,5 +439,6 @@ _APPLY: Mapping[type[Any], Callable[[Transaction, str, Any], None]] = {
     Suspended: _suspend,
     ProgressMade: _tell_progress,
     LinesPrinted: _keep_lines,
+    SlotsFreed: _free_slots,
     DriftFound: _report_drift,
 }

@@ -207,7 +207,7 @@ DELETE_EXECUTION = tuple(
     f"DELETE FROM {table} WHERE execution_id = :execution_id"
     for table in (
         "execution_tags", "calls", "attempts", "waits", "artifacts", "metadata", "drift", "events", "logs",
-        "blob_references", "executions",
+        "blob_references", "slots", "executions",
     )
 )  # fmt: skip
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kitaru.core.mutations import CallRecorded, CallStarted, Commit, LinesPrinted, ProgressMade, Refusal
-from kitaru.core.ports import Artifacts, Calls, Events, Executions, Logs, Runners, Stacks, Statistics, Waits
+from kitaru.core.ports import Artifacts, Calls, Events, Executions, Limits, Logs, Runners, Stacks, Statistics, Waits
 from kitaru.store.apply import Transaction
 from kitaru.store.artifacts import SqlArtifacts
 from kitaru.store.calls import SqlCalls
 from kitaru.store.changes import Changes
 from kitaru.store.events import SqlEvents
 from kitaru.store.executions import SqlExecutions
+from kitaru.store.limits import SqlLimits
 from kitaru.store.liveness import RunnerLocks
 from kitaru.store.logs import SqlLogs
 from kitaru.store.runners import SqlRunners
@@ -41,6 +42,7 @@ class SqlStore:
         self.runners: Runners = self._runners
         self.stacks: Stacks = SqlStacks(database)
         self.waits: Waits = SqlWaits(database)
+        self.limits: Limits = SqlLimits(database, self._runners)
 
     def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:
         """See ``Store.commit``. A commit that holds a value no row can hold is answered by a ``Refusal``."""

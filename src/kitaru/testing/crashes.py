@@ -200,6 +200,7 @@ class _MortalStore:
         self.logs = store.logs
         self.statistics = store.statistics
         self.runners = store.runners
+        self.limits = store.limits
         self.stacks = store.stacks
         self.changes = store.changes
         self.dead = threading.Event()
