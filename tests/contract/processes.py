@@ -10,7 +10,7 @@ from kitaru.core.mutations import Claimed, Commit
 from kitaru.core.ports import Ask, Store
 from kitaru.core.states import Status
 from kitaru.store import open_store
-from tests.contract.stores import commit, create, execution, runner, start
+from tests.contract.stores import commit, create, deployment, execution, runner, start
 
 
 def own(store: Store, execution_id: str, runner_id: str) -> None:
@@ -60,6 +60,14 @@ def hold(store: Store) -> None:
     time.sleep(600)
 
 
+def deploy(store: Store, count: str) -> None:
+    """Make so many versions of one flow, each with an exclusive tag that all want, and name them."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(int(count)):
+        print(store.deployments.create(deployment(), tag="live", exclusive=True), flush=True)
+
+
 def opened(store: Store) -> None:
     """Nothing more than that the store could be opened."""
     print("opened", store.executions.get("x"), flush=True)
@@ -68,5 +76,7 @@ def opened(store: Store) -> None:
 if __name__ == "__main__":
     verb, url, *arguments = sys.argv[1:]
     store = open_store(url, SystemClock())
-    {"own": own, "race": race, "opened": opened, "slots": slots, "hold": hold}[verb](store, *arguments)
+    {"own": own, "race": race, "deploy": deploy, "opened": opened, "slots": slots, "hold": hold}[verb](
+        store, *arguments
+    )
     store.close()

@@ -10,7 +10,7 @@ from typing import Any
 from kitaru.core.clock import Clock, Microseconds
 from kitaru.core.mutations import Claimed, Commit, ExecutionCreated, Mutation, Refusal
 from kitaru.core.ports import Store
-from kitaru.core.rows import CallRow, ExecutionRow, RunnerRow
+from kitaru.core.rows import CallRow, DeploymentRow, ExecutionRow, RunnerRow
 from kitaru.core.states import CallKind, CallStatus, Status
 from kitaru.store import open_store
 from kitaru.testing import memory_store
@@ -126,3 +126,9 @@ def refusal(answer: Refusal | None) -> tuple[type[Refusal], Status | None]:
     """The type and status of a refusal, to be compared."""
     assert answer is not None, "the commit was written"
     return type(answer), getattr(answer, "status", None)
+
+
+def deployment(flow: str = "greet", **fields: Any) -> DeploymentRow:
+    """A version of a flow that is still to be numbered."""
+    row = DeploymentRow("/project", flow, 0, START, "local", "app:greet", "0" * 64, False, "{}", "{}")
+    return row._replace(**fields)

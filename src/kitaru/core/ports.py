@@ -17,6 +17,7 @@ from kitaru.core.rows import (
     AttemptRow,
     CachedOutput,
     CallRow,
+    DeploymentRow,
     DriftRow,
     Encoded,
     EventRow,
@@ -27,6 +28,7 @@ from kitaru.core.rows import (
     RecordedCall,
     RunnerRow,
     SlotRow,
+    TagRow,
     WaitRow,
 )
 from kitaru.core.states import Status
@@ -263,6 +265,63 @@ class Limits(Protocol):
         ...
 
 
+class DeploymentKey(NamedTuple):
+    """What a version is found by."""
+
+    project: str
+    flow: str
+    version: int
+
+
+class Deployments(Protocol):
+    """Versions of flows, and their tags (S8.2, S8.3). Each write is one transaction."""
+
+    def create(self, row: DeploymentRow, *, tag: str | None, exclusive: bool) -> int:
+        """Record the next version of a flow, and answer its number; ``row.version`` and ``row.tags`` are not read.
+
+        The first version gets the tag ``default``. ``tag`` and ``exclusive``: see ``tag``.
+        """
+        ...
+
+    def get(self, key: DeploymentKey) -> DeploymentRow | None: ...
+
+    def list(
+        self, *, project: str | None, flow: str | None, limit: int, after: DeploymentKey | None
+    ) -> list[DeploymentRow]:
+        """By flow and project, the newest version first: all of them, or those of one flow of one project."""
+        ...
+
+    def flows(self) -> Sequence[tuple[str, str]]:
+        """The projects and names of the flows that have a version, by name."""
+        ...
+
+    def tags(self, project: str, flow: str) -> list[TagRow]:
+        """All tags of a flow, by name and version."""
+        ...
+
+    def tag(self, key: DeploymentKey, tag: str, *, exclusive: bool) -> bool:
+        """Set a tag. An exclusive one leaves the version it was at; one that is exclusive already stays so.
+
+        False where there is no such version.
+        """
+        ...
+
+    def untag(self, key: DeploymentKey, tag: str) -> bool:
+        """Remove a tag from a version. False where it is not there."""
+        ...
+
+    def unfinished(self, key: DeploymentKey, *, limit: int) -> list[str]:
+        """Executions that stay on a version and are not finished."""
+        ...
+
+    def delete(self, key: DeploymentKey) -> bool:
+        """Delete a version; its number is not given again.
+
+        False where it is not there, an exclusive tag points to it, or an unfinished execution stays on it.
+        """
+        ...
+
+
 class Store(Protocol):
     """Durable state, split by aggregate. All writes to executions go through ``commit``."""
 
@@ -276,6 +335,7 @@ class Store(Protocol):
     runners: Runners
     stacks: Stacks
     limits: Limits
+    deployments: Deployments
 
     def commit(self, commits: Sequence[Commit]) -> Sequence[Refusal | None]:
         """Write every commit in one transaction: one disk sync, however many.

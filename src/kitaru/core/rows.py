@@ -23,7 +23,9 @@ class ExecutionRow(NamedTuple):
 
     ``flow`` is the flow's name and ``flow_ref`` where its function is found; ``image`` is the merged
     image settings as JSON. ``attempt`` counts the runs of the body (S1.7), from 1. ``replay`` is what was
-    asked for of a replay (``kitaru.core.replay``), and set for its child flows too.
+    asked for of a replay (``kitaru.core.replay``), and set for its child flows too. ``snapshot`` is the
+    digest of the code that it runs from, its child flows too, and None where it runs from the source at
+    hand; ``deployment_version`` is the version of the flow that was invoked (S8.4).
     """
 
     execution_id: str
@@ -51,6 +53,8 @@ class ExecutionRow(NamedTuple):
     failure: Failure | None = None
     tags: tuple[str, ...] = ()
     replay: str | None = None
+    deployment_version: int | None = None
+    snapshot: str | None = None
 
 
 class CallRow(NamedTuple):
@@ -198,6 +202,39 @@ class LogRow(NamedTuple):
     logger: str | None
     message: str
     log_id: int = 0
+
+
+class DeploymentRow(NamedTuple):
+    """An immutable version of a flow (S8.2), with the tags that point to it now.
+
+    ``version`` is 0 until the store has given it one. ``snapshot`` is the digest of a blob, the archive of
+    the source tree; ``entrypoint`` is where the flow's function is found in it (``ExecutionRow.flow_ref``).
+    ``image`` and ``input_schema`` are JSON; ``default_inputs`` are inputs by name, encoded.
+    """
+
+    project: str
+    flow: str
+    version: int
+    created_at: Microseconds
+    stack: str
+    entrypoint: str
+    snapshot: str
+    dirty: bool
+    input_schema: str
+    default_inputs: Encoded
+    retries: int = 0
+    cache: bool = True
+    commit: str | None = None
+    image: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class TagRow(NamedTuple):
+    """A tag of a flow at one version. An ``exclusive`` one is at one version only."""
+
+    tag: str
+    version: int
+    exclusive: bool
 
 
 class RunnerRow(NamedTuple):

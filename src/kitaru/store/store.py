@@ -7,11 +7,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kitaru.core.mutations import CallRecorded, CallStarted, Commit, LinesPrinted, ProgressMade, Refusal
-from kitaru.core.ports import Artifacts, Calls, Events, Executions, Limits, Logs, Runners, Stacks, Statistics, Waits
+from kitaru.core.ports import (
+    Artifacts,
+    Calls,
+    Deployments,
+    Events,
+    Executions,
+    Limits,
+    Logs,
+    Runners,
+    Stacks,
+    Statistics,
+    Waits,
+)
 from kitaru.store.apply import Transaction
 from kitaru.store.artifacts import SqlArtifacts
 from kitaru.store.calls import SqlCalls
 from kitaru.store.changes import Changes
+from kitaru.store.deployments import SqlDeployments
 from kitaru.store.events import SqlEvents
 from kitaru.store.executions import SqlExecutions
 from kitaru.store.limits import SqlLimits
@@ -41,6 +54,7 @@ class SqlStore:
         self.statistics: Statistics = SqlStatistics(database)
         self.runners: Runners = self._runners
         self.stacks: Stacks = SqlStacks(database)
+        self.deployments: Deployments = SqlDeployments(database)
         self.waits: Waits = SqlWaits(database)
         self.limits: Limits = SqlLimits(database, self._runners)
 

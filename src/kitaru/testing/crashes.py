@@ -202,6 +202,7 @@ class _MortalStore:
         self.runners = store.runners
         self.limits = store.limits
         self.stacks = store.stacks
+        self.deployments = store.deployments
         self.changes = store.changes
         self.dead = threading.Event()
         self.recorded: set[_CallKey] = set()  # calls whose outcome was to be written, here or in vain
