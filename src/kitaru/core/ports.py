@@ -6,7 +6,7 @@ A store that cannot be read or written raises ``KitaruStoreError``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from kitaru.core.clock import Microseconds
@@ -371,6 +371,13 @@ class EncodedInputs(NamedTuple):
     opaque: bool
 
 
+class NamedBlobs(NamedTuple):
+    """The digests that texts name. ``unread`` are those that are absent and may name more."""
+
+    digests: set[str]
+    unread: set[str]
+
+
 class Values(Protocol):
     """Python values <-> text, exactly (S4). Large parts go to the blob store before this returns."""
 
@@ -407,12 +414,51 @@ class Values(Protocol):
         """The exception of a failure, to be raised again; None where it cannot be made."""
         ...
 
+    def blobs_in(self, texts: Iterable[Encoded]) -> NamedBlobs:
+        """The blobs that encoded values name, and those that these name."""
+        ...
+
+    def keep(self, texts: Iterable[Encoded]) -> bool:
+        """Count the blobs that texts name as put now (``Blobs.keep``); False where one is absent.
+
+        To be called before a text that is recorded already is written into another execution.
+        """
+        ...
+
+
+class StoredBlob(NamedTuple):
+    """What an artifact store holds: a blob's digest, or the name of what an interrupted ``put`` left; bytes."""
+
+    name: str
+    size: int
+
 
 class Blobs(Protocol):
-    """Bytes under the hex SHA-256 of their content. What was put is on disk when ``put`` returns."""
+    """Bytes under the hex SHA-256 of their content. What was put is on disk when ``put`` returns.
+
+    Whoever writes a row that names a blob has put it just before, or counted it as put by ``keep``, even
+    where it is there already: cleaning removes what was put a while ago and is named by no row.
+    Times are those of the artifact store's own clock.
+    """
 
     def put(self, digest: str, data: bytes) -> None: ...
 
     def get(self, digest: str) -> bytes:
         """Raises ``KitaruNotFoundError`` where it is absent, ``KitaruStoreError`` where it is damaged."""
+        ...
+
+    def keep(self, digests: Iterable[str]) -> set[str]:
+        """Count blobs as put now; the answer is those that are absent."""
+        ...
+
+    def put_before(self, at: Microseconds) -> Iterator[Sequence[StoredBlob]]:
+        """What was put before ``at``, page by page."""
+        ...
+
+    def remove(self, name: str, *, put_before: Microseconds) -> bool:
+        """Remove it, unless it has been put since; False where it was, or is gone."""
+        ...
+
+    def users(self) -> set[str]:
+        """The ids of the stores whose rows name blobs of this artifact store."""
         ...

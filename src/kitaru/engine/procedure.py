@@ -152,6 +152,8 @@ def _from_cache(run: Run, call: Call, hit: CachedOutput) -> Finished | None:
     """A call that the cache answers; None where the cached value is of no use any more, so the call runs."""
     try:
         value = run.values.decode(hit.output)
+        if not run.values.keep((hit.output,)):
+            return None
     except (KitaruSerializationError, KitaruNotFoundError, KitaruStoreError):
         return None  # its class has changed or its blob was cleaned; nothing is lost by running the call
     source = (hit.execution_id, hit.call_id)

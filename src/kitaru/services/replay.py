@@ -11,7 +11,7 @@ from kitaru.core.ids import check_execution_id
 from kitaru.core.mutations import AlreadyExists
 from kitaru.core.ports import EncodedInputs, Values
 from kitaru.core.replay import Action, Override, ReplayPlan, Reuse, to_json
-from kitaru.core.rows import ExecutionRow
+from kitaru.core.rows import Encoded, ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.binding import Binder
 from kitaru.engine.definitions import FlowDefinition
@@ -105,6 +105,7 @@ def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) 
         replay=prepared.asked,
     )
     copied = tuple(call.call_id for call in prepared.plan.calls if call.action is Action.REUSE)
+    _keep_blobs(wiring, source.execution_id, frozenset(copied))
     try:
         active = launch(wiring, prepared.definition, row, is_child=False, copied=copied)
     except AlreadyExists:
@@ -126,6 +127,19 @@ def _go_on(wiring: Wiring, definition: FlowDefinition, row: ExecutionRow) -> Act
     if existing.status in (Status.RUNNING, Status.PENDING):
         return recover(wiring, existing, definition)
     return None
+
+
+def _keep_blobs(wiring: Wiring, source_id: str, copied: frozenset[str]) -> None:
+    """See that cleaning leaves what the copies name, should their source be deleted at this very moment.
+
+    One that is absent already is told of by whoever reads it.
+    """
+    texts: list[Encoded] = [artifact.value for artifact in wiring.store.artifacts.list(source_id)]
+    for call in wiring.store.calls.memo(source_id):
+        if call.call_id in copied:
+            failed = None if call.failure is None else call.failure.exception
+            texts += [text for text in (call.inputs, call.output, failed) if text is not None]
+    wiring.values.keep(texts)
 
 
 def _flow_inputs(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kitaru.core.failure import Failure
-from kitaru.core.ports import Blobs, EncodedInputs
+from kitaru.core.ports import Blobs, EncodedInputs, NamedBlobs
 from kitaru.core.rows import Encoded
 from kitaru.errors import KitaruSerializationError
+from kitaru.values.blob_names import blobs_named_in
 from kitaru.values.codecs import decoder_for, encoder_for
 from kitaru.values.json_text import LEAF_LIMIT, Json, canonical_text, fits_row, from_text, is_native, to_text
 from kitaru.values.walk import Reader, Refused, TooDeep, Writer, blob_tree
@@ -127,6 +128,15 @@ class ValueCodec:
         except KitaruSerializationError:  # its class has moved or changed; the failure's own text tells the rest
             return None
         return error if isinstance(error, BaseException) else None
+
+    def blobs_in(self, texts: Iterable[Encoded]) -> NamedBlobs:
+        """The blobs that encoded values name, and those that these name."""
+        return blobs_named_in(texts, self._blobs)
+
+    def keep(self, texts: Iterable[Encoded]) -> bool:
+        """Count the blobs that texts name as put now; False where one is absent."""
+        named = self.blobs_in(texts)
+        return not (named.unread or (named.digests and self._blobs.keep(named.digests)))
 
     def _writer(self, *, allow_opaque: bool = False) -> Writer:
         return Writer(encoder_for, self._blobs, allow_opaque=allow_opaque, allow_pickle=self._allow_pickle)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kitaru.core.ports import Blobs
 from kitaru.errors import KitaruNotFoundError, KitaruSerializationError, KitaruStoreError
 from kitaru.values import ValueCodec, open_blobs
 
@@ -66,11 +68,15 @@ def test_s4_4_argument_and_output_share_a_blob(values: ValueCodec, folder: Path)
     assert len(_files(folder)) == 3
 
 
-def test_what_is_there_is_not_written_again(values: ValueCodec, folder: Path) -> None:
+def test_what_is_there_is_not_written_again_and_counts_as_put_now(values: ValueCodec, folder: Path) -> None:
     values.encode(DATA, "result")
-    os.utime(_files(folder)[0], (1, 1))
+    (file,) = _files(folder)
+    before = file.stat()
+    os.utime(file, (1, 1))
     values.encode(DATA, "result")
-    assert _files(folder)[0].stat().st_mtime == 1
+    after = file.stat()
+    assert after.st_ino == before.st_ino
+    assert after.st_mtime >= before.st_mtime
 
 
 def test_s4_4_what_a_crash_left_is_no_blob(values: ValueCodec, folder: Path) -> None:
@@ -164,3 +170,139 @@ def test_the_same_port_everywhere(tmp_path: Path, place: str) -> None:
 def test_a_url_that_is_no_store(url: str) -> None:
     with pytest.raises(KitaruStoreError, match=url):
         open_blobs(url)
+
+
+NOW = 4_000_000_000_000_000  # later than any blob of a test
+USER = "0" * 32
+
+
+def _places(tmp_path: Path) -> dict[str, Blobs]:
+    return {
+        "folder": open_blobs(tmp_path / "blobs", user=lambda: USER),
+        "memory": open_blobs("memory://", user=lambda: USER),
+    }
+
+
+@pytest.fixture(params=["folder", "memory"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    return _places(tmp_path)[request.param]
+
+
+def _listed(blobs: Blobs, at: int) -> list[tuple[str, int]]:
+    return [(found.name, found.size) for page in blobs.put_before(at) for found in page]
+
+
+def test_an_empty_store_has_nothing(blobs: Blobs) -> None:
+    assert _listed(blobs, NOW) == []
+    assert blobs.users() == set()
+    assert blobs.keep([]) == set()
+    assert blobs.keep([DIGEST]) == {DIGEST}
+    assert not blobs.remove(DIGEST, put_before=NOW)
+
+
+def test_what_was_put_before_a_time_is_listed_and_removed(blobs: Blobs) -> None:
+    blobs.put(DIGEST, DATA)
+    assert blobs.users() == {USER}
+    assert _listed(blobs, 0) == []
+    assert not blobs.remove(DIGEST, put_before=0)
+    assert _listed(blobs, NOW) == [(DIGEST, len(DATA))]
+    assert blobs.remove(DIGEST, put_before=NOW)
+    assert _listed(blobs, NOW) == []
+    with pytest.raises(KitaruNotFoundError):
+        blobs.get(DIGEST)
+
+
+def test_pages_hold_everything(blobs: Blobs) -> None:
+    names = {hashlib.sha256(str(n).encode()).hexdigest() for n in range(520)}
+    for name in names:
+        blobs.put(name, b"")
+    pages = list(blobs.put_before(NOW))
+    assert len(pages) > 1
+    assert sorted(found.name for page in pages for found in page) == sorted(names)
+
+
+def _put_long_ago(folder: Path, user: Any = None) -> Blobs:
+    blobs = open_blobs(folder, user=user)
+    blobs.put(DIGEST, DATA)
+    os.utime(folder / DIGEST, (1, 1))
+    return blobs
+
+
+AN_HOUR_AFTER = 3_600_000_000
+
+
+@pytest.mark.parametrize("again", ["put", "keep"])
+def test_what_is_put_again_or_kept_is_not_removed(folder: Path, again: str) -> None:
+    blobs = _put_long_ago(folder)
+    assert _listed(blobs, AN_HOUR_AFTER) == [(DIGEST, len(DATA))]
+    if again == "put":
+        blobs.put(DIGEST, DATA)
+    else:
+        assert blobs.keep([DIGEST]) == set()
+    assert not blobs.remove(DIGEST, put_before=AN_HOUR_AFTER)
+    assert blobs.get(DIGEST) == DATA
+
+
+def test_what_is_kept_in_memory_is_put_anew() -> None:
+    blobs = open_blobs("memory://")
+    blobs.put(DIGEST, DATA)
+    ((before,),) = blobs._store.list()  # type: ignore[attr-defined]
+    assert blobs.keep([DIGEST, "0" * 64]) == {"0" * 64}
+    ((after,),) = blobs._store.list()  # type: ignore[attr-defined]
+    assert after["last_modified"] > before["last_modified"]
+
+
+def test_a_put_and_a_removal_of_the_same_blob_are_never_both_done(folder: Path) -> None:
+    """However they meet, a blob that was put is there: it was counted as put again, or written again."""
+    blobs = _put_long_ago(folder)
+    for _ in range(300):
+        os.utime(folder / DIGEST, (1, 1))
+        remover = threading.Thread(target=blobs.remove, args=(DIGEST,), kwargs={"put_before": AN_HOUR_AFTER})
+        remover.start()
+        blobs.put(DIGEST, DATA)
+        remover.join()
+        assert (folder / DIGEST).exists()
+
+
+def test_a_removal_waits_for_a_put_that_has_looked_already(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = _put_long_ago(folder)
+    removers: list[threading.Thread] = []
+    touch = os.utime
+
+    def remove_meanwhile(path: Path) -> None:
+        remover = threading.Thread(target=blobs.remove, args=(DIGEST,), kwargs={"put_before": AN_HOUR_AFTER})
+        remover.start()
+        remover.join(0.2)
+        removers.append(remover)
+        touch(path)
+
+    monkeypatch.setattr(os, "utime", remove_meanwhile)
+    blobs.put(DIGEST, DATA)
+    removers[0].join()
+    assert blobs.get(DIGEST) == DATA
+
+
+def test_what_an_interrupted_put_left_is_listed_and_removed(folder: Path) -> None:
+    blobs = _put_long_ago(folder, user=lambda: USER)
+    part = folder / f".{DIGEST}.1.1.part"
+    part.write_bytes(b"half")
+    (folder / "notes.txt").write_text("somebody's own")
+    os.utime(part, (1, 1))
+    os.utime(folder / "notes.txt", (1, 1))
+    assert sorted(_listed(blobs, AN_HOUR_AFTER)) == sorted([(DIGEST, len(DATA)), (part.name, 4)])
+    assert blobs.remove(part.name, put_before=AN_HOUR_AFTER)
+    assert not part.exists()
+
+
+def test_another_users_file_is_written_again_where_its_time_cannot_be_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = _put_long_ago(folder)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert blobs.keep([DIGEST]) == set()
+    assert not blobs.remove(DIGEST, put_before=AN_HOUR_AFTER)
+    assert blobs.get(DIGEST) == DATA
