@@ -122,7 +122,7 @@ def test_s6_3_a_killed_process_is_known_to_be_dead_long_before_its_lease_ends(ur
     store.runners.register(runner("heir"), lease_seconds=60)
     takeover = Claimed("heir", Status.RUNNING, 1, 1)
     assert not store.executions.is_orphan("exec")
-    assert store.executions.orphans(project="project", stack="local", limit=5) == []
+    assert store.executions.orphans(project="project", stack="local", flow_refs=None, limit=5) == []
     assert refusal(commit(store, None, takeover)) == (Conflict, Status.RUNNING)
 
     child.kill()
@@ -142,7 +142,7 @@ def test_s6_3_what_a_killed_process_left_is_listed_and_the_process_forgotten(url
     child.kill()
     child.wait()
 
-    (orphan,) = store.executions.orphans(project="project", stack="local", limit=5)
+    (orphan,) = store.executions.orphans(project="project", stack="local", flow_refs=None, limit=5)
     assert orphan.execution_id == "exec"
     assert store.executions.is_orphan("exec")
     assert store.runners.list() == []

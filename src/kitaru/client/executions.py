@@ -217,8 +217,7 @@ class Executions:
 
         Raises ``KitaruStateError`` where it is not failed.
         """
-        active = retry(self._wiring, exec_id)
-        return FlowHandle(self._wiring, active.row.execution_id, active)
+        return FlowHandle(self._wiring, *retry(self._wiring, exec_id))
 
     def resume(self, exec_id: str) -> FlowHandle[Any]:
         """Go on with an execution whose process has died; where its owner lives, nothing happens (S6.4a).

@@ -20,9 +20,9 @@ from kitaru.errors import (
     KitaruStoreError,
     KitaruUserCodeError,
 )
+from kitaru.services.active import Active
 from kitaru.services.cancel import cancel
 from kitaru.services.children import ChildCall
-from kitaru.services.runner import Active
 from kitaru.services.wiring import Wiring
 
 R = TypeVar("R")

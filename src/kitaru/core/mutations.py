@@ -60,7 +60,8 @@ class StatusChanged(NamedTuple):
     """Move an execution to another status, by the transition table. Releases its lease unless running.
 
     Without an epoch, ``from_statuses`` lists what it may move from. ``cascade`` moves its descendants
-    too, those that are not finished (S1.10).
+    too, those that are not finished (S1.10). A pending execution is its last runner's to go on with, or, where
+    it is ``released``, anybody's of its stack.
     """
 
     to: Status
@@ -69,6 +70,7 @@ class StatusChanged(NamedTuple):
     failure: Failure | None = None
     from_statuses: tuple[Status, ...] = (Status.RUNNING,)
     cascade: bool = False
+    released: bool = False
 
 
 class FlowAttemptStarted(NamedTuple):

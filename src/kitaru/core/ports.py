@@ -68,8 +68,11 @@ class Executions(Protocol):
         """Ids that begin with ``prefix``."""
         ...
 
-    def orphans(self, *, project: str, stack: str, limit: int) -> list[ExecutionRow]:
-        """Running or pending executions whose runner is gone: unknown, dead, or its lease has run out."""
+    def orphans(self, *, project: str, stack: str, flow_refs: Sequence[str] | None, limit: int) -> list[ExecutionRow]:
+        """Running or pending executions without a living runner: none, unknown, dead, or its lease has run out.
+
+        Oldest first; of these flows, or with None of all.
+        """
         ...
 
     def is_orphan(self, execution_id: str) -> bool:
@@ -78,6 +81,10 @@ class Executions(Protocol):
 
     def pending(self, *, runner_id: str, limit: int) -> list[ExecutionRow]:
         """Pending executions that were recorded for this runner, oldest first."""
+        ...
+
+    def unowned(self, *, project: str, stack: str, flow_refs: Sequence[str], limit: int) -> list[ExecutionRow]:
+        """Pending executions of these flows that are nobody's yet, oldest first."""
         ...
 
     def due(self, *, runner_id: str, project: str, stack: str, limit: int) -> list[ExecutionRow]:
@@ -185,7 +192,25 @@ class Runners(Protocol):
         ...
 
     def retire(self, runner_id: str) -> None:
-        """Forget a runner that ends in good order."""
+        """Forget a runner that ends in good order. What was pending for it is anybody's of its stack."""
+        ...
+
+    def serves(self, stack: str) -> bool:
+        """True where a living runner serves a stack."""
+        ...
+
+    def take(self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int) -> Sequence[str]:
+        """Give a runner pending executions that are nobody's yet, those of the highest priority and oldest first.
+
+        But for the flows ``apart_from``.
+
+        One statement, and no two runners get the same (S6.1). They stay pending, so nothing has begun: a
+        runner that dies now leaves orphans. Answers their ids.
+        """
+        ...
+
+    def untake(self, runner_id: str, execution_id: str) -> None:
+        """Give a pending execution back that this runner cannot run."""
         ...
 
     def list(self) -> list[RunnerRow]: ...

@@ -268,6 +268,15 @@ class Run:
         listeners, self._on_signal = self._on_signal, []
         return listeners
 
+    def leave(self, signal: Signal) -> None:
+        """Have the body unwind while what it has under way still ends and is recorded. To be asked until it has.
+
+        Calls on threads do that anyway. The calls of an async body would be cancelled with it, so it
+        unwinds at a moment when nothing is under way.
+        """
+        if not self.is_async or not self.under_way:
+            self.stop(signal)
+
     def drop_pauses(self) -> None:
         """The body has failed: no pause between attempts is waited out."""
         self.stopping.set()

@@ -25,6 +25,10 @@ class Unwound(Signal):
     """The execution waits, and its body is released: it runs again, reusing its records, once it is woken (S5.3)."""
 
 
+class HandedBack(Signal):
+    """This process ends: the execution goes on elsewhere. What the calls under way still bring is recorded."""
+
+
 class StoreLost(Signal):
     """The store refused to write, so what happens from here on could not be recorded."""
 

@@ -1,12 +1,17 @@
-"""Take over an execution whose process has died (S6.3)."""
+"""Take over an execution that nobody runs (S6.3), or leave it to the runners of its stack (S5.2)."""
 
 from __future__ import annotations
 
 from kitaru.core.rows import ExecutionRow
 from kitaru.engine.definitions import FlowDefinition
+from kitaru.services.active import Active
 from kitaru.services.load import load_flow
-from kitaru.services.runner import Active
 from kitaru.services.wiring import Wiring
+
+
+def is_left_to_others(wiring: Wiring, row: ExecutionRow) -> bool:
+    """True where runners of its stack live, which is not this process's: they pick it up by themselves."""
+    return row.stack != wiring.runner.lease.stack and wiring.store.runners.serves(row.stack)
 
 
 def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None = None) -> Active | None:
@@ -23,7 +28,7 @@ def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None
     Raises:
         KitaruNotFoundError: Its flow cannot be found here.
     """
-    if not wiring.store.executions.is_orphan(row.execution_id):
+    if not wiring.store.executions.is_orphan(row.execution_id) or is_left_to_others(wiring, row):
         return None
     definition = definition or load_flow(row.flow_ref)
     return wiring.runner.claim(row, definition, attempt=row.attempt)

@@ -16,12 +16,12 @@ from kitaru.core.states import Status
 from kitaru.engine.binding import Binder
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruStateError, KitaruUsageError
+from kitaru.services.active import Active
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
 from kitaru.services.overrides import read_overrides
 from kitaru.services.plan import plan
 from kitaru.services.recover import recover
-from kitaru.services.runner import Active
 from kitaru.services.start import launch
 from kitaru.services.wiring import Wiring
 

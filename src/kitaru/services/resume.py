@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kitaru.core.states import Status, WaitStatus
 from kitaru.errors import KitaruStateError
+from kitaru.services.active import Active
 from kitaru.services.find import find
 from kitaru.services.recover import recover
-from kitaru.services.runner import Active
 from kitaru.services.wiring import Wiring
 
 

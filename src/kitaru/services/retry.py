@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruStateError
+from kitaru.services.active import Active
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
-from kitaru.services.runner import Active
+from kitaru.services.recover import is_left_to_others
 from kitaru.services.wiring import Wiring
 
 
-def retry(wiring: Wiring, execution_id: str) -> Active:
-    """Run a failed execution again in this process.
+def retry(wiring: Wiring, execution_id: str) -> tuple[str, Active | None]:
+    """Run a failed execution again; its full id, and the run where it is in this process.
 
     Raises:
         KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
@@ -25,15 +27,35 @@ def retry(wiring: Wiring, execution_id: str) -> Active:
             f"execution {row.execution_id} is {row.status}; only a failed one can be retried. "
             + ("Resume it instead." if not row.status.finished else "Start a new execution instead.")
         )
-    return retry_row(wiring, row, load_flow(row.flow_ref))
+    if is_left_to_others(wiring, row):
+        _hand_over(wiring, row)
+        return row.execution_id, None
+    return row.execution_id, retry_row(wiring, row, load_flow(row.flow_ref))
+
+
+def _hand_over(wiring: Wiring, row: ExecutionRow) -> None:
+    """Have the runners of its stack go on with a failed execution.
+
+    Claimed and released: if this process dies in between, it is an orphan, which they pick up too.
+    """
+    runner_id = wiring.runner.begin()
+    claimed = Claimed(runner_id, row.status, row.epoch, row.attempt + 1)
+    released = StatusChanged(Status.PENDING, wiring.clock.now(), released=True)
+    try:
+        wiring.committer.commit(Commit(row.execution_id, None, (claimed,)))
+        wiring.committer.commit(Commit(row.execution_id, row.epoch + 1, (released,)))
+    except Refusal:
+        raise _too_late(wiring, row) from None
 
 
 def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition) -> Active:
     """Claim a failed execution and run it."""
     active = wiring.runner.claim(row, definition, attempt=row.attempt + 1)
     if active is None:
-        status = wiring.store.executions.status(row.execution_id)
-        raise KitaruStateError(
-            f"execution {row.execution_id} is {status or 'deleted'} by now: somebody else was first."
-        )
+        raise _too_late(wiring, row)
     return active
+
+
+def _too_late(wiring: Wiring, row: ExecutionRow) -> KitaruStateError:
+    status = wiring.store.executions.status(row.execution_id)
+    return KitaruStateError(f"execution {row.execution_id} is {status or 'deleted'} by now: somebody else was first.")

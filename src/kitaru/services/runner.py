@@ -1,8 +1,8 @@
 """This process as a runner: its lease, the executions it runs, and what has to happen beside them.
 
-Owned here: ``_active``, under ``_lock``. One thread (the heartbeat) renews the lease, notices
-cancellations and takeovers, shows slow calls, writes ends that the store had refused, and picks up
-orphans of the flows that this process knows (S6.3).
+Owned here: ``_active`` and ``_counted``, under ``_lock``. One thread (the heartbeat) renews the lease,
+notices cancellations and takeovers, shows slow calls, writes ends that the store had refused, and
+picks up what this process is to go on with (``kitaru.services.pickup``).
 """
 
 from __future__ import annotations
@@ -17,106 +17,65 @@ from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.body import Outcome, execute, unwritten
 from kitaru.engine.crash_points import crash_point
-from kitaru.engine.definitions import FlowDefinition, registry
+from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
-from kitaru.engine.run import Run, Shared
-from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal, Unwound
+from kitaru.engine.run import Shared
+from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
 from kitaru.errors import KitaruStoreError
+from kitaru.services.active import Active, Child
+from kitaru.services.load import load_flow
+from kitaru.services.pickup import KNOWN, Pickup, Takes
 from kitaru.stacks.local import at_process_end
 
 LOCAL = "local"
 _TICK = 0.1
 _SLOW_CALL = 200_000
 _CLEAN_UP_SECONDS = 2.0
-_SWEEP_LIMIT = 100
 
-
-class Active:
-    """An execution that this process runs.
-
-    ``done`` is set once the store has its last word, ``left`` once its thread has left the body too.
-    """
-
-    def __init__(
-        self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool, hint: Callable[[], None]
-    ) -> None:
-        self.row = row
-        self.hint = hint
-        self.definition = definition
-        self.counted = counted
-        self.run: Run | None = None
-        self.outcome: Outcome | None = None
-        self.done = threading.Event()
-        self.left = threading.Event()
-        self.attached = 0  # handles that wait for it; changed under the lock of the runner
-        self._signal: Signal | None = None
-        self._listeners: list[Callable[[], None]] = []
-
-    def on_run(self, run: Run) -> None:
-        """The next pass of the body begins."""
-        run.parking.attached = self.is_attached
-        run.parking.hint = self.hint
-        self.run = run
-        if self._signal is not None:
-            run.stop(self._signal)
-
-    def is_attached(self) -> bool:
-        """True where somebody in this process waits for its end."""
-        return self.attached > 0
-
-    def stop(self, signal: Signal) -> None:
-        """Have the body unwind. A cancelled execution is finished already: nobody waits for its threads."""
-        self._signal = signal
-        if self.run is not None:
-            self.run.stop(signal)
-        if isinstance(signal, KitaruCancelled):
-            self.finish()
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under which this process owns it."""
-        return self.row.epoch if self.run is None else self.run.row.epoch
-
-    def finish(self) -> None:
-        """Let everybody go on who waits for it."""
-        self.done.set()
-        while True:
-            try:
-                listener = self._listeners.pop()
-            except IndexError:  # the last one is gone: asked for so, as another thread may be at it too
-                return
-            listener()
-
-    def on_done(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` on any thread once it is done, at once where it is."""
-        self._listeners.append(listener)
-        if self.done.is_set():
-            self.finish()
+Spawn = Callable[[ExecutionRow], Child | None]
+"""Starts a process for an execution; None where it runs in this one."""
 
 
 class Runner:
-    """Runs executions in threads of this process."""
+    """Runs executions, in threads of this process or in processes that ``spawn`` starts.
 
-    def __init__(self, shared: Shared, *, project: str, max_flows: int, lease: Lease) -> None:
+    Args:
+        shared: What the executions of this process share.
+        project: Whose executions it picks up.
+        max_flows: How many top-level executions it runs at once.
+        lease: Its lease, for the stack that it serves.
+        takes: What it picks up beside what it was handed.
+        spawn: See ``Spawn``.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        *,
+        project: str,
+        max_flows: int,
+        lease: Lease,
+        takes: Takes = KNOWN,
+        spawn: Spawn = lambda _: None,
+    ) -> None:
         self.lease = lease
+        self.pickup = Pickup(self, shared.store, shared.clock, project=project, takes=takes)
         self._shared = shared
-        self._project = project
         self._max_flows = max_flows
+        self._spawn = spawn
         self._lock = threading.Lock()
         self._active: dict[str, Active] = {}
         self._queue: deque[Active] = deque()
         self._unwritten: list[tuple[Active, StatusChanged]] = []
         self._in_doubt: list[tuple[ExecutionRow, FlowDefinition]] = []
         self._counted = 0
-        self._asleep: set[str] = set()  # suspended here, so this process is to go on with them
         self._heartbeat: Heartbeat | None = None
         self._changed = True
         self._patient = True
+        self._leaving: Signal | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
-        self._sweeping = threading.Lock()
         self._catching_up = threading.Lock()
-        self._swept_at: float | None = None
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
@@ -131,6 +90,16 @@ class Runner:
                 self._heartbeat = Heartbeat(self.beat, self._look_at_parked, self._shared.clock, every=_TICK)
                 at_process_end(self.drain, self.end)
         return self.lease.runner_id
+
+    @property
+    def began(self) -> bool:
+        """True while this process is a runner."""
+        return self._heartbeat is not None
+
+    @property
+    def places(self) -> int:
+        """How many more top-level executions it may run now."""
+        return self._max_flows - self._counted
 
     def reserve(self) -> bool:
         """Take a place for a top-level flow; False where all are taken."""
@@ -148,19 +117,13 @@ class Runner:
 
     def launch(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> Active:
         """Run an execution that this process owns, in a thread of its own."""
-        active = Active(row, definition, counted=counted, hint=self.hint)
-        with self._lock:
-            self._asleep.discard(row.execution_id)
-            self._active[row.execution_id] = active
+        active = self._add(row, definition, counted=counted)
         self._start_thread(active)
         return active
 
     def queue(self, row: ExecutionRow, definition: FlowDefinition) -> Active:
         """Run a pending execution once there is a place for it."""
-        active = Active(row, definition, counted=True, hint=self.hint)
-        with self._lock:
-            self._active[row.execution_id] = active
-            self._queue.append(active)
+        active = self._add(row, definition, counted=True, queued=True)
         self._fill_places()
         return active
 
@@ -173,6 +136,18 @@ class Runner:
             self.doubt(row._replace(runner_id=runner_id), definition)
             raise
         return None if claimed is None else self.launch(claimed, definition, counted=False)
+
+    def pick_up(self, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
+        """Go on with an execution, if there is a place; it is claimed, and its flow loaded, in its own thread.
+
+        A child flow needs no place: its parent holds one while it waits, so all could wait for ever.
+        """
+        counted = row.parent_id is None
+        if counted and not self.reserve():
+            return None
+        active = self._add(row, definition, counted=counted)
+        self._thread(active, self._pick_up).start()
+        return active
 
     def doubt(self, row: ExecutionRow, definition: FlowDefinition) -> None:
         """The commit failed by which this process was to own an execution; only its answer may have been lost.
@@ -200,6 +175,20 @@ class Runner:
         if heartbeat is not None:
             heartbeat.hint()
 
+    def _add(
+        self, row: ExecutionRow, definition: FlowDefinition | None, *, counted: bool, queued: bool = False
+    ) -> Active:
+        active = Active(row, definition, counted=counted, hint=self.hint)
+        with self._lock:
+            self.pickup.forget(row.execution_id)
+            self._active[row.execution_id] = active
+            if queued:
+                self._queue.append(active)
+            leaving = self._leaving
+        if leaving is not None:
+            active.leave(leaving)
+        return active
+
     def _claim(self, row: ExecutionRow, runner_id: str, attempt: int) -> ExecutionRow | None:
         claimed = Claimed(runner_id, row.status, row.epoch, attempt)
         try:
@@ -209,11 +198,46 @@ class Runner:
         crash_point("after_claim")
         return row._replace(status=Status.RUNNING, epoch=row.epoch + 1, runner_id=runner_id, attempt=attempt)
 
+    # ── running ──────────────────────────────────────────────────────────────────────────────────
+
     def _start_thread(self, active: Active) -> None:
-        name = f"kitaru-{active.row.flow}"
-        threading.Thread(target=self._run, args=(active,), name=name, daemon=True).start()
+        self._thread(active, self._run).start()
+
+    def _thread(self, active: Active, target: Callable[[Active], None]) -> threading.Thread:
+        return threading.Thread(target=target, args=(active,), name=f"kitaru-{active.row.flow}", daemon=True)
+
+    def _pick_up(self, active: Active) -> None:
+        """On its own thread: load the flow, claim the execution and run it, or have a process do so."""
+        row = active.row
+        try:
+            child = self._spawn(row)
+            if child is not None:
+                active.on_child(child)
+                child.wait()
+                active.outcome = Outcome(None)
+                self._ended(active)
+                return
+            if active.definition is None:
+                active.definition = load_flow(row.flow_ref)
+        except BaseException as error:  # noqa: BLE001  # user code is imported: any of it may fail, SystemExit too
+            self.pickup.cannot_run(row, error)
+            active.outcome = Outcome(None)
+            self._ended(active)
+            return
+        try:
+            claimed = self._claim(row, self.lease.runner_id, row.attempt)
+        except KitaruStoreError:
+            self.doubt(row._replace(runner_id=self.lease.runner_id), active.definition)
+            claimed = None
+        if claimed is None:  # somebody else was first
+            active.outcome = Outcome(None)
+            self._ended(active)
+        else:
+            active.row = claimed
+            self._run(active)
 
     def _run(self, active: Active) -> None:
+        assert active.definition is not None
         try:
             active.outcome = execute(
                 self._shared,
@@ -229,9 +253,11 @@ class Runner:
 
     def _ended(self, active: Active) -> None:
         outcome = active.outcome
+        if outcome is not None and isinstance(outcome.signal, HandedBack):
+            self._hand_back(active)
         with self._lock:
             if outcome is not None and isinstance(outcome.signal, Unwound):
-                self._asleep.add(active.row.execution_id)
+                self.pickup.parked_here(active.row.execution_id)
             if outcome is not None and outcome.unwritten is not None:
                 self._unwritten.append((active, outcome.unwritten))
             if self._active.get(active.row.execution_id) is active:
@@ -240,12 +266,20 @@ class Runner:
                 self._counted -= 1
         active.left.set()
         active.finish()
+        self.pickup.changed()  # there is a place
         self._fill_places()
+        if self.pickup.wants_hints:
+            self.hint()
+
+    def _hand_back(self, active: Active) -> None:
+        end = StatusChanged(Status.PENDING, self._shared.clock.now(), released=True)
+        with contextlib.suppress(Refusal, KitaruStoreError):  # then it is somebody else's, or an orphan in time
+            self._shared.committer.commit(Commit(active.row.execution_id, active.epoch, (end,)))
 
     def _fill_places(self) -> None:
         while True:
             with self._lock:
-                if not self._queue or self._counted >= self._max_flows:
+                if not self._queue or self._counted >= self._max_flows or self._leaving is not None:
                     return
                 active = self._queue.popleft()
                 self._counted += 1
@@ -287,6 +321,8 @@ class Runner:
         for active in list(self._active.values()):
             if active.run is not None:
                 active.run.flush_hints(older_than)
+            if self._leaving is not None:
+                active.leave(self._leaving)
         with self._catching_up, contextlib.suppress(KitaruStoreError):
             # A store that takes no writes for now keeps nobody from what only reads: a parent that waits for
             # a child whose end was not taken is to be told. What is left here is tried again at the next beat.
@@ -294,8 +330,12 @@ class Runner:
             self._settle_doubts()
         self._fill_places()
         self._look_at_parked()
-        if self._swept_at is None or now - self._swept_at >= self.lease.seconds / BEATS_PER_LEASE:
+        if self._leaving is None and self.pickup.sweep_is_due(now, self.lease.seconds / BEATS_PER_LEASE):
             self.sweep()
+
+    def sweep(self) -> None:
+        """Pick up orphans (S6.3)."""
+        self.pickup.sweep(self._shared.clock.monotonic())
 
     def _look_at_parked(self) -> None:
         """Deliver what has come, suspend what only waits, release whose grace is over, go on with what was woken."""
@@ -303,37 +343,14 @@ class Runner:
             if active.run is not None:
                 active.run.parking.look()
                 active.run.parking.unwind_if_over()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Run again what was parked here and has been woken, and what is due (S5.2, S5.8)."""
-        if self._heartbeat is None:
-            return
-        executions, runner_id = self._shared.store.executions, self.lease.runner_id
-        rows = executions.pending(runner_id=runner_id, limit=_SWEEP_LIMIT)
-        rows += executions.due(runner_id=runner_id, project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
-        for row in rows:
-            definition = registry.get(row.flow_ref)
-            begun = row.epoch > 0  # one that has never run is in the queue, and begins when there is a place for it
-            if begun and definition is not None and row.execution_id not in self._active:
-                self.claim(row, definition, attempt=row.attempt)
-
-    def sweep(self) -> None:
-        """Pick up orphans of this project whose flows this process has loaded (S6.3).
-
-        Only those: to import the code of an execution that merely shares the store is not ours to do.
-        """
-        with self._sweeping:
-            orphans = self._shared.store.executions.orphans(project=self._project, stack=LOCAL, limit=_SWEEP_LIMIT)
-            for row in orphans:
-                definition = registry.get(row.flow_ref)
-                if definition is not None and row.execution_id not in self._active:
-                    self.claim(row, definition, attempt=row.attempt)
-            self._swept_at = self._shared.clock.monotonic()
+        if self._heartbeat is not None and self._leaving is None:
+            self.pickup.go_on()
 
     def _on_change(self) -> None:
         self._changed = True
-        if self._asleep or any(active.run is not None and active.run.parking.any_parked for active in self._snapshot()):
+        self.pickup.changed()
+        active = self._snapshot()
+        if self.pickup.wants_hints or any(one.run is not None and one.run.parking.any_parked for one in active):
             self.hint()
 
     def _snapshot(self) -> list[Active]:
@@ -379,22 +396,56 @@ class Runner:
         """
         if self._heartbeat is None:  # not a runner any more: what it still runs is anybody's
             return
-        grace = _CLEAN_UP_SECONDS
         try:
-            if self._swept_at is None:
-                # A process that ends at once would end before its heartbeat has looked for them.
-                with contextlib.suppress(KitaruStoreError):  # they are left to the next process
-                    self.sweep()
-            while self._active and self._patient:
-                for active in list(self._active.values()):
-                    active.done.wait()
-                    began = self._shared.clock.monotonic()
-                    active.left.wait(max(grace, 0.0))
-                    grace -= self._shared.clock.monotonic() - began
-                    self._active.pop(active.row.execution_id, None)
+            while (self._swept_before_the_end() or self._active) and self._patient and self._leaving is None:
+                self._wait_for_active()
         except KeyboardInterrupt:
             self.interrupted()
             raise
+
+    def _swept_before_the_end(self) -> bool:
+        """Look for orphans that nobody had a place for, or time: this process may end before its first heartbeat."""
+        if not self.pickup.has_orphans_left:
+            return False
+        with contextlib.suppress(KitaruStoreError):  # they are left to the next process
+            self.sweep()
+            return bool(self._active)
+        return False
+
+    def _wait_for_active(self) -> None:
+        grace = _CLEAN_UP_SECONDS
+        for active in self._snapshot():
+            active.done.wait()
+            began = self._shared.clock.monotonic()
+            active.left.wait(max(grace, 0.0))
+            grace -= self._shared.clock.monotonic() - began
+            self._active.pop(active.row.execution_id, None)
+
+    def hand_back(self, grace: float) -> None:
+        """Stop taking work, let calls under way end for ``grace`` seconds, and leave the rest to other runners."""
+        signal = HandedBack("this process ends; another runner goes on with the execution")
+        with self._lock:
+            self._leaving = signal
+        clock = self._shared.clock
+        deadline = clock.monotonic() + grace
+        while (left := deadline - clock.monotonic()) > 0 and (waiting := self._snapshot()):
+            for active in waiting:
+                active.leave(signal)
+            self._first_queued_leave()
+            clock.wait(waiting[0].left, min(left, _TICK))
+        for active in self._snapshot():
+            active.stop(signal)
+        for active in self._snapshot():
+            clock.wait(active.left, max(0.0, deadline + _CLEAN_UP_SECONDS - clock.monotonic()))
+        self.end()
+
+    def _first_queued_leave(self) -> None:
+        """What is only queued has not begun: it is left pending, which the end of the lease makes anybody's."""
+        with self._lock:
+            for active in self._queue:
+                self._active.pop(active.row.execution_id, None)
+                active.left.set()
+            self._queue.clear()
 
     def end(self) -> None:
         """Stop being a runner: others can go on at once with what still runs here."""

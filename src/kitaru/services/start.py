@@ -20,10 +20,11 @@ from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.identity import Identity, changed_digest, child_execution_id
 from kitaru.engine.overrides import changed_arguments
 from kitaru.errors import KitaruStoreError, KitaruUsageError
+from kitaru.services.active import Active
 from kitaru.services.children import ChildCall
 from kitaru.services.recover import recover
 from kitaru.services.retry import retry_row
-from kitaru.services.runner import LOCAL, Active
+from kitaru.services.runner import LOCAL
 from kitaru.services.wiring import Wiring
 
 
@@ -164,12 +165,15 @@ def _child_call(
 
 def launch(
     wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, copied: tuple[str, ...] = ()
-) -> Active:
-    """Record a new execution and have this process run it.
+) -> Active | None:
+    """Record a new execution and have it run: by this process where that serves its stack, else by who does.
 
     ``copied`` are calls of ``row.original_id`` that it may reuse. Raises ``AlreadyExists`` where its id is taken.
     """
     runner = wiring.runner
+    if row.stack != runner.lease.stack:
+        wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(row, copied),)))
+        return None
     runner_id = runner.begin()
     # A child always gets a thread: its parent holds a place while it waits, so all could wait for ever.
     place = is_child or runner.reserve()
@@ -213,6 +217,6 @@ def _go_on(
     stands = child is not None and (child.failure_was_handled or child.failed_just_now(existing))
     if existing.status is Status.FAILED and is_child and not stands:
         return retry_row(wiring, existing, definition)
-    if existing.status in (Status.RUNNING, Status.PENDING):
+    if existing.status in (Status.RUNNING, Status.PENDING) and existing.stack == wiring.runner.lease.stack:
         return recover(wiring, existing, definition)
     return None

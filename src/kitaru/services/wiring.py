@@ -20,7 +20,8 @@ from kitaru.engine.committer import Committer
 from kitaru.engine.leases import LEASE_SECONDS, Lease
 from kitaru.engine.pool import Pool
 from kitaru.engine.run import Shared
-from kitaru.services.runner import LOCAL, Runner
+from kitaru.services.pickup import KNOWN, Takes
+from kitaru.services.runner import LOCAL, Runner, Spawn
 from kitaru.services.settings import Settings, read_settings
 from kitaru.store import open_store
 from kitaru.values import ValueCodec, open_blobs
@@ -37,6 +38,9 @@ class Wiring:
         clock: Clock | None = None,
         ids: Ids | None = None,
         lease_seconds: float = LEASE_SECONDS,
+        stack: str = LOCAL,
+        takes: Takes = KNOWN,
+        spawn: Spawn = lambda _: None,
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
@@ -58,7 +62,9 @@ class Wiring:
             shared,
             project=settings.project,
             max_flows=settings.max_flows,
-            lease=Lease(self.store, self.clock, self.ids, stack=LOCAL, seconds=lease_seconds),
+            lease=Lease(self.store, self.clock, self.ids, stack=stack, seconds=lease_seconds),
+            takes=takes,
+            spawn=spawn,
         )
 
     def close(self) -> None:

@@ -212,7 +212,8 @@ def _move(
 ) -> None:
     state = transaction.state(execution_id)
     # A pending execution that was handed back is its runner's to go on with, while that lives.
-    owner = runner_id if mutation.to in (Status.RUNNING, Status.PENDING) else None
+    keeps = mutation.to in (Status.RUNNING, Status.PENDING) and not mutation.released
+    owner = runner_id if keeps else None
     type_, message, origin, detail = rows.failure_values(mutation.failure)
     transaction.connection.execute(
         statements.MOVE_EXECUTION,
@@ -233,11 +234,18 @@ def _move(
         transaction.set_state(execution_id, State(mutation.to, state.epoch, owner))
     if mutation.to.finished:
         transaction.connection.execute(statements.CLOSE_WAITS, {"execution_id": execution_id})
-        for (parent_id,) in transaction.connection.execute(
-            statements.WAKE_PARENT, {"execution_id": execution_id}
-        ).fetchall():
-            transaction.add(_ADD_EVENT, events.of_execution(parent_id, EventKind.PENDING, mutation.at))
-            transaction.forget_states()
+        parent = transaction.connection.execute(statements.WAITING_PARENT, {"execution_id": execution_id}).fetchone()
+        if parent is not None:
+            _wake(transaction, parent[0], parent[1], mutation.at)
+
+
+def _wake(transaction: Transaction, execution_id: str, runner_id: str | None, at: int) -> None:
+    """A waiting execution is to go on: by its runner while that lives, else by whoever is first."""
+    owner = None if runner_id is None or transaction.is_gone(runner_id) else runner_id
+    parameters = {"execution_id": execution_id, "runner_id": owner}
+    transaction.connection.execute(statements.WAKE_EXECUTION, parameters)
+    transaction.add(_ADD_EVENT, events.of_execution(execution_id, EventKind.PENDING, at))
+    transaction.forget_states()
 
 
 def _suspend(transaction: Transaction, execution_id: str, mutation: Suspended) -> None:
@@ -280,9 +288,7 @@ def _answer_wait(transaction: Transaction, execution_id: str, mutation: WaitAnsw
     transaction.flush()
     _close_wait(transaction, execution_id, mutation, state)
     if state.status is Status.WAITING:
-        transaction.connection.execute(statements.WAKE_EXECUTION, {"execution_id": execution_id})
-        transaction.add(_ADD_EVENT, events.of_execution(execution_id, EventKind.PENDING, mutation.at))
-        transaction.set_state(execution_id, State(Status.PENDING, state.epoch, state.runner_id))
+        _wake(transaction, execution_id, state.runner_id, mutation.at)
 
 
 def _close_wait(transaction: Transaction, execution_id: str, mutation: WaitAnswered, state: State) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kitaru.core.mutations import Conflict
 from kitaru.core.ports import ExecutionFilter
@@ -17,7 +17,7 @@ from kitaru.store.sqlite import Database
 _Rows = list[ExecutionRow]
 _Ids = list[str]
 
-_TAGS_AT_ONCE = 500  # databases bound the number of parameters
+_MOST_AT_ONCE = 500  # databases bound the number of parameters
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -55,10 +55,25 @@ class SqlExecutions:
         parameters = {"first": prefix, "behind": prefix + _LAST_CHARACTER, "limit": limit}
         return [execution_id for (execution_id,) in self._database.read(statements.FIND_EXECUTIONS, parameters)]
 
-    def orphans(self, *, project: str, stack: str, limit: int) -> _Rows:
+    def orphans(self, *, project: str, stack: str, flow_refs: Sequence[str] | None, limit: int) -> _Rows:
         self._runners.bury()
         parameters = {"project": project, "stack": stack, "limit": limit}
-        return self._rows(self._database.read(statements.ORPHANS, parameters))
+        if flow_refs is None:
+            return self._rows(self._database.read(statements.orphans(None), parameters))
+        return self._of_flows(statements.orphans, parameters, flow_refs)
+
+    def unowned(self, *, project: str, stack: str, flow_refs: Sequence[str], limit: int) -> _Rows:
+        parameters = {"project": project, "stack": stack, "limit": limit}
+        return self._of_flows(statements.unowned, parameters, flow_refs)
+
+    def _of_flows(
+        self, statement: Callable[[int], str], parameters: Mapping[str, object], flow_refs: Sequence[str]
+    ) -> _Rows:
+        found: _Rows = []
+        for first in range(0, len(flow_refs), _MOST_AT_ONCE):
+            flows = {f"flow_{index}": one for index, one in enumerate(flow_refs[first : first + _MOST_AT_ONCE])}
+            found += self._rows(self._database.read(statement(len(flows)), {**parameters, **flows}))
+        return found
 
     def is_orphan(self, execution_id: str) -> bool:
         self._runners.bury()
@@ -94,8 +109,8 @@ class SqlExecutions:
         if not found:
             return []
         tags: dict[str, _Ids] = {}
-        for first in range(0, len(found), _TAGS_AT_ONCE):
-            part = found[first : first + _TAGS_AT_ONCE]
+        for first in range(0, len(found), _MOST_AT_ONCE):
+            part = found[first : first + _MOST_AT_ONCE]
             parameters = {f"id_{index}": values[0] for index, values in enumerate(part)}
             for execution_id, tag in self._database.read(statements.get_tags(len(part)), parameters):
                 tags.setdefault(execution_id, []).append(tag)

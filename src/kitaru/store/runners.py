@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from kitaru.core.rows import RunnerRow
 from kitaru.store import statements
@@ -42,7 +43,25 @@ class SqlRunners:
     def retire(self, runner_id: str) -> None:
         with self._database.write() as connection:
             connection.execute(statements.REMOVE_RUNNER, {"runner_id": runner_id})
+            connection.execute(statements.UNTAKE_ALL, {"runner_id": runner_id})
         self._locks.release(runner_id)
+
+    def serves(self, stack: str) -> bool:
+        self.bury()
+        return bool(self._database.read(statements.SERVES, {"stack": stack}))
+
+    def take(self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int) -> Sequence[str]:
+        place = {"project": project, "stack": stack}
+        if not self._database.read(statements.HAS_UNOWNED, place):
+            return ()  # the usual answer, for which no writer has to wait
+        flows = {f"flow_{index}": flow_ref for index, flow_ref in enumerate(apart_from)}
+        parameters = {**place, **flows, "runner_id": runner_id, "limit": limit}
+        with self._database.write(sync=False) as connection:
+            return [found for (found,) in connection.execute(statements.take(len(flows)), parameters).fetchall()]
+
+    def untake(self, runner_id: str, execution_id: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(statements.UNTAKE, {"runner_id": runner_id, "execution_id": execution_id})
 
     def list(self) -> _Rows:
         return [RunnerRow(*values) for values in self._database.read(statements.RUNNERS, {})]

@@ -78,16 +78,16 @@ SUSPEND_EXECUTION = "UPDATE executions SET status = 'waiting', due_at = :due_at 
 # True where a timer is due by now.
 IS_DUE = "SELECT 1 FROM executions WHERE execution_id = :execution_id AND :due_at <= kitaru_now()"
 
-# What an execution waits for has come: whoever is to run it goes on.
+# What an execution waits for has come: its runner goes on with it, or, where that is gone, whoever is first.
 WAKE_EXECUTION = """
-UPDATE executions SET status = 'pending', due_at = NULL WHERE execution_id = :execution_id AND status = 'waiting'
+UPDATE executions SET status = 'pending', due_at = NULL, runner_id = :runner_id
+WHERE execution_id = :execution_id AND status = 'waiting'
 """
 
 # The end of a child may be what its parent waits for.
-WAKE_PARENT = """
-UPDATE executions SET status = 'pending', due_at = NULL
+WAITING_PARENT = """
+SELECT execution_id, runner_id FROM executions
 WHERE status = 'waiting' AND execution_id = (SELECT parent_id FROM executions WHERE execution_id = :execution_id)
-RETURNING execution_id
 """
 
 # All descendants of an execution, with their statuses.
@@ -172,17 +172,64 @@ def _placeholders(name: str, count: int) -> str:
 # True where a running or pending execution's runner is unknown or its lease has run out. Dead runners
 # are removed from the table before this is asked. Pending without a runner is nobody's loss.
 _ORPHAN = """
-status IN ('running', 'pending') AND (runner_id IS NOT NULL OR status = 'running')
+status IN ('running', 'pending')
 AND NOT EXISTS (
     SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now()
 )
 """
 
-# Executions without a living runner, oldest first.
-ORPHANS = f"""{_EXECUTION}
-WHERE {_ORPHAN} AND project = :project AND stack = :stack
+
+def orphans(flows: int | None) -> str:
+    """Executions without a living runner, oldest first; of so many flows, ``:flow_0`` and so on."""
+    return f"""{_EXECUTION}
+WHERE {_ORPHAN} AND project = :project AND stack = :stack {"" if flows is None else _of_flows(flows)}
 ORDER BY created_at, execution_id LIMIT :limit
 """
+
+
+def unowned(flows: int) -> str:
+    """Pending executions that are nobody's, oldest first."""
+    return f"""{_EXECUTION}
+WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack {_of_flows(flows)}
+ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+
+def take(apart_from: int) -> str:
+    """Give a runner pending executions that are nobody's: one statement, so no two runners get the same."""
+    return f"""
+UPDATE executions SET runner_id = :runner_id
+WHERE execution_id IN (
+    SELECT execution_id FROM executions
+    WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack
+    {_of_flows(apart_from, "NOT IN") if apart_from else ""}
+    ORDER BY priority DESC, created_at, execution_id LIMIT :limit
+)
+RETURNING execution_id
+"""
+
+
+def _of_flows(count: int, how: str = "IN") -> str:
+    return f"AND flow_ref {how} ({', '.join(f':flow_{index}' for index in range(count))})"
+
+
+# A pending execution that a runner cannot run is nobody's again.
+UNTAKE = """
+UPDATE executions SET runner_id = NULL
+WHERE execution_id = :execution_id AND runner_id = :runner_id AND status = 'pending'
+"""
+
+# What was pending for a runner that ends is nobody's again.
+UNTAKE_ALL = "UPDATE executions SET runner_id = NULL WHERE runner_id = :runner_id AND status = 'pending'"
+
+# True where a stack has a pending execution that is nobody's.
+HAS_UNOWNED = """
+SELECT 1 FROM executions
+WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack LIMIT 1
+"""
+
+# True where a stack has a living runner.
+SERVES = "SELECT 1 FROM runners WHERE stack = :stack AND lease_until > kitaru_now() LIMIT 1"
 
 # The same for one execution.
 IS_ORPHAN = f"SELECT 1 FROM executions WHERE execution_id = :execution_id AND {_ORPHAN}"

@@ -10,7 +10,7 @@ import pytest
 
 from kitaru import KitaruClient, flow
 from kitaru.services import runner as runner_module
-from kitaru.services.runner import Active
+from kitaru.services.active import Active
 from kitaru.services.settings import read_settings
 from kitaru.services.start import StartOptions, start
 from kitaru.services.wiring import Wiring, wiring

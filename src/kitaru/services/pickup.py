@@ -1,0 +1,147 @@
+"""Which executions a runner goes on with beside those it was handed (S5.2, S5.8, S6.3).
+
+An ordinary process goes on with what was parked in it, and picks up what nobody lives for, of its own
+project and of the flows that it has loaded: to import the code of an execution that merely shares the
+store is not ours to do. A worker takes everything of its stack and its project, and loads it.
+
+Owned here: ``_asleep`` (under the runner's lock), ``_taken``, ``_refused`` (one atomic operation each).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kitaru.core.clock import Clock
+from kitaru.core.ports import Store
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.states import Status
+from kitaru.engine.definitions import registry
+from kitaru.errors import KitaruStoreError
+
+if TYPE_CHECKING:
+    from kitaru.services.runner import Runner
+
+_LIMIT = 100
+_REFUSED_SECONDS = 30.0
+_LOOK_SECONDS = 1.0  # that something has changed is a hint, which may not come
+_log = logging.getLogger("kitaru.worker")
+
+
+class Takes(Enum):
+    """What a runner picks up: flows that it knows, all of its stack, or nothing but what it is handed."""
+
+    KNOWN = "known"
+    ALL = "all"
+    NOTHING = "nothing"
+
+
+KNOWN, ALL, NOTHING = Takes.KNOWN, Takes.ALL, Takes.NOTHING
+
+
+class Pickup:
+    """The look-out of one runner."""
+
+    def __init__(self, runner: Runner, store: Store, clock: Clock, *, project: str, takes: Takes) -> None:
+        self._runner = runner
+        self._store = store
+        self._clock = clock
+        self._project = project
+        self._takes = takes
+        self._asleep: set[str] = set()  # suspended here, so this process is to go on with them
+        self._taken: set[str] = set()  # pending, and taken by this runner
+        self._refused: dict[str, float] = {}  # flows that could not be loaded here, and when
+        self._sweeping = threading.Lock()
+        self._swept_at: float | None = None
+        self._changed = True
+        self._looked_at = 0.0
+        self.has_orphans_left = takes is not NOTHING
+        """True until a sweep has found a place for all orphans."""
+
+    @property
+    def wants_hints(self) -> bool:
+        """True where a change of the store may be something to go on with."""
+        return self._takes is ALL or bool(self._asleep)
+
+    def parked_here(self, execution_id: str) -> None:
+        """It was suspended by this process."""
+        self._asleep.add(execution_id)
+
+    def forget(self, execution_id: str) -> None:
+        """It runs here now."""
+        self._asleep.discard(execution_id)
+        self._taken.discard(execution_id)
+
+    def sweep_is_due(self, now: float, every: float) -> bool:
+        """True where it is time to look for orphans again."""
+        return self._takes is not NOTHING and (self._swept_at is None or now - self._swept_at >= every)
+
+    def changed(self) -> None:
+        """The store may hold something to go on with."""
+        self._changed = True
+
+    def go_on(self) -> None:
+        """Go on with what was parked here and has been woken, what is due, and what is nobody's yet."""
+        runner_id, stack = self._runner.lease.runner_id, self._runner.lease.stack
+        executions = self._store.executions
+        rows = executions.due(runner_id=runner_id, project=self._project, stack=stack, limit=_LIMIT)
+        now = self._clock.monotonic()
+        if self._changed or now - self._looked_at >= _LOOK_SECONDS:
+            self._changed, self._looked_at = False, now
+            rows += self._pending(runner_id, stack)
+        # One that has never run, and that nobody has taken, is in the queue, and begins when there is a place for it.
+        self._pick_up(row for row in rows if row.epoch > 0 or row.runner_id is None or row.execution_id in self._taken)
+
+    def _pending(self, runner_id: str, stack: str) -> list[ExecutionRow]:
+        executions = self._store.executions
+        if self._takes is ALL and self._runner.places > 0:
+            refused = tuple(one for one in self._refused if self._was_refused(one))
+            limit = self._runner.places
+            self._taken.update(
+                self._store.runners.take(runner_id, project=self._project, stack=stack, apart_from=refused, limit=limit)
+            )
+        rows = executions.pending(runner_id=runner_id, limit=_LIMIT)
+        if self._takes is KNOWN:
+            known = tuple(registry.flows)
+            rows += executions.unowned(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
+        return rows
+
+    def sweep(self, now: float) -> None:
+        """Pick up orphans."""
+        if self._takes is NOTHING:
+            return
+        with self._sweeping:
+            stack = self._runner.lease.stack
+            known = None if self._takes is ALL else tuple(registry.flows)
+            orphans = self._store.executions.orphans
+            found = orphans(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
+            self._swept_at = now
+            self.has_orphans_left = not self._pick_up(found)
+
+    def cannot_run(self, row: ExecutionRow, error: BaseException) -> None:
+        """Its flow cannot be loaded here: leave it to others, and do not try again for a while."""
+        self._refused[row.flow_ref] = self._clock.monotonic()
+        self._taken.discard(row.execution_id)
+        _log.error("flow %s cannot be loaded here, its executions are left to others", row.flow_ref, exc_info=error)
+        if row.status is Status.PENDING:
+            try:
+                self._store.runners.untake(self._runner.lease.runner_id, row.execution_id)
+            except KitaruStoreError:
+                _log.warning("execution %s could not be given back; it is once this process ends", row.execution_id)
+
+    def _pick_up(self, rows: Iterable[ExecutionRow]) -> bool:
+        """False where there was no place for one of them."""
+        places = True
+        for row in rows:
+            definition = registry.get(row.flow_ref)
+            loadable = self._takes is ALL and not self._was_refused(row.flow_ref)
+            if (definition is not None or loadable) and self._runner.active(row.execution_id) is None:
+                places = self._runner.pick_up(row, definition) is not None and places
+        return places
+
+    def _was_refused(self, flow_ref: str) -> bool:
+        at = self._refused.get(flow_ref)
+        return at is not None and self._clock.monotonic() - at < _REFUSED_SECONDS

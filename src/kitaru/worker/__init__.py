@@ -1,0 +1,1 @@
+"""Workers: processes that run the executions of a stack."""

@@ -1,0 +1,82 @@
+"""A worker: a process that runs the executions of one stack (S6.3).
+
+It takes what is pending, due or orphaned, as many at once as it has places, in threads or each in a
+process of its own, and ends when it is asked to: it stops taking, lets calls under way end, and hands
+the rest back, so that another worker goes on at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+from kitaru.core.rows import ExecutionRow
+from kitaru.engine.leases import LEASE_SECONDS
+from kitaru.services.pickup import ALL
+from kitaru.services.settings import read_settings
+from kitaru.services.wiring import Wiring, install
+from kitaru.worker.stopping import on_termination
+
+GRACE_SECONDS = 30.0
+"""How long calls under way may take once a worker is asked to end."""
+
+
+class ChildProcess:
+    """An execution in a process of its own."""
+
+    def __init__(self, row: ExecutionRow) -> None:
+        command = [sys.executable, "-m", "kitaru.worker.child", row.execution_id]
+        self._process = subprocess.Popen(command)  # noqa: S603  # our own module, and an id that was checked
+
+    def wait(self) -> None:
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def run_worker(
+    stack: str,
+    *,
+    concurrency: int,
+    isolated: bool = False,
+    grace: float = GRACE_SECONDS,
+    lease_seconds: float = LEASE_SECONDS,
+) -> None:
+    """Run executions of a stack until the process is asked to end (SIGTERM, Ctrl-C).
+
+    Args:
+        stack: The stack.
+        concurrency: How many executions run at once.
+        isolated: Each in a process of its own, and not in threads of this one.
+        grace: Seconds that calls under way may take at the end; a second signal ends at once.
+        lease_seconds: After so long without a sign of life, others take over what this worker runs.
+    """
+    settings = read_settings({"max_flows": concurrency})
+    wiring = Wiring(
+        settings,
+        stack=stack,
+        takes=ALL,
+        lease_seconds=lease_seconds,
+        spawn=ChildProcess if isolated else lambda _: None,
+    )
+    install(wiring)
+    ended = threading.Event()
+
+    def end() -> None:
+        try:
+            wiring.runner.hand_back(grace)
+        finally:
+            ended.set()
+
+    on_termination(end, signals=(signal.SIGTERM, signal.SIGINT))
+    wiring.runner.begin()
+    while not ended.wait(1.0):  # with a timeout: a wait without one is not interrupted by signals everywhere
+        pass
+    wiring.close()
