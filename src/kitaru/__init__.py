@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from kitaru.core.execution import Execution as Execution
     from kitaru.core.failure import Failure as Failure
     from kitaru.core.image import ImageSettings as ImageSettings
+    from kitaru.core.info import Info as Info
     from kitaru.core.log_entry import LogEntry as LogEntry
     from kitaru.core.replay import PlannedCall as PlannedCall
     from kitaru.core.replay import ReplayPlan as ReplayPlan
     from kitaru.core.retry import Retry as Retry
+    from kitaru.core.stack import Stack as Stack
     from kitaru.core.states import Status as Status
     from kitaru.core.statistics import ExecutionStatistics as ExecutionStatistics
     from kitaru.core.wait import Wait as Wait
@@ -60,6 +62,12 @@ if TYPE_CHECKING:
     from kitaru.sdk.recorded import now as now
     from kitaru.sdk.recorded import random as random
     from kitaru.sdk.recorded import uuid4 as uuid4
+    from kitaru.sdk.settings import info as info
+    from kitaru.sdk.stacks import create_stack as create_stack
+    from kitaru.sdk.stacks import current_stack as current_stack
+    from kitaru.sdk.stacks import delete_stack as delete_stack
+    from kitaru.sdk.stacks import list_stacks as list_stacks
+    from kitaru.sdk.stacks import use_stack as use_stack
     from kitaru.sdk.wait import sleep as sleep
     from kitaru.sdk.wait import sleep_until as sleep_until
     from kitaru.sdk.wait import wait as wait
@@ -81,10 +89,12 @@ _HOME_OF = {
     "Execution": "kitaru.core.execution",
     "Failure": "kitaru.core.failure",
     "ImageSettings": "kitaru.core.image",
+    "Info": "kitaru.core.info",
     "LogEntry": "kitaru.core.log_entry",
     "PlannedCall": "kitaru.core.replay",
     "ReplayPlan": "kitaru.core.replay",
     "Retry": "kitaru.core.retry",
+    "Stack": "kitaru.core.stack",
     "Status": "kitaru.core.states",
     "ExecutionStatistics": "kitaru.core.statistics",
     "Wait": "kitaru.core.wait",
@@ -119,6 +129,12 @@ _HOME_OF = {
     "now": "kitaru.sdk.recorded",
     "random": "kitaru.sdk.recorded",
     "uuid4": "kitaru.sdk.recorded",
+    "info": "kitaru.sdk.settings",
+    "create_stack": "kitaru.sdk.stacks",
+    "current_stack": "kitaru.sdk.stacks",
+    "delete_stack": "kitaru.sdk.stacks",
+    "list_stacks": "kitaru.sdk.stacks",
+    "use_stack": "kitaru.sdk.stacks",
     "sleep": "kitaru.sdk.wait",
     "sleep_until": "kitaru.sdk.wait",
     "wait": "kitaru.sdk.wait",

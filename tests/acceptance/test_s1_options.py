@@ -11,7 +11,6 @@ import pytest
 
 import kitaru
 from kitaru import ImageSettings, KitaruClient, KitaruUsageError, flow
-from kitaru.services.wiring import wiring
 from tests.acceptance.gates import PATIENCE, Gate
 
 LAYERS = ("run", "decorator", "configure", "environment", "project")
@@ -81,28 +80,31 @@ def test_s1_8_the_strongest_layer_that_gives_cache_counts(layers: Layers, strong
 
 @pytest.mark.parametrize("strongest", range(len(LAYERS)), ids=LAYERS)
 def test_s1_8_the_strongest_layer_that_gives_a_stack_counts(layers: Layers, strongest: int) -> None:
-    """No stack but ``local`` exists, so the refusal tells which one was resolved."""
+    """None of these stacks exists, so the refusal tells which one was resolved."""
     given = {layer: f"of-{layer}" for layer in LAYERS[strongest:]}
     layers.set_outside("stack", given)
-    activate("active")
+    kitaru.create_stack("active", "local")
+    kitaru.use_stack("active")
     with pytest.raises(KitaruUsageError, match=f"no stack 'of-{LAYERS[strongest]}'"):
         layers.give("stack", given)
     assert len(KitaruClient().executions.list()) == 0
 
 
-def activate(stack: str) -> None:
-    """Make a stack the active one, as ``kitaru stack use`` will."""
-    connection = wiring().store._database
-    with connection.write() as writer:
-        writer.execute("INSERT OR REPLACE INTO settings (key, value) VALUES ('active_stack', ?)", (stack,))
-
-
 def test_s1_8_the_active_stack_comes_last_and_is_not_changed_by_a_run(layers: Layers) -> None:
-    activate("gone")
+    kitaru.create_stack("mine", "local")
+    kitaru.use_stack("mine")
+    assert layers.give("stack", {}).stack == "mine"
     assert layers.give("stack", {"run": "local"}).stack == "local"
-    assert wiring().store.stacks.active() == "gone"
-    with pytest.raises(KitaruUsageError, match="no stack 'gone'"):
-        layers.give("stack", {})
+    assert kitaru.current_stack().name == "mine"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_s1_8_every_layer_alone_comes_before_the_active_stack(layers: Layers, layer: str) -> None:
+    layers.set_outside("stack", {layer: "of-layer"})
+    for name in ("of-layer", "active"):
+        kitaru.create_stack(name, "local")
+    kitaru.use_stack("active")
+    assert layers.give("stack", {layer: "of-layer"}).stack == "of-layer"
 
 
 def test_s1_8_options_bind_one_execution_only(layers: Layers) -> None:

@@ -177,5 +177,5 @@ def test_an_unknown_execution_is_not_deleted(store: Store) -> None:
 
 
 def test_stacks_are_none_at_first(store: Store) -> None:
-    assert store.stacks.names() == []
+    assert store.stacks.list() == []
     assert store.stacks.active() is None

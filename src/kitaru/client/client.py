@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from kitaru.client.artifacts import Artifacts
 from kitaru.client.executions import Executions
+from kitaru.client.stacks import Stacks
+from kitaru.core.info import Info
+from kitaru.services import options
 from kitaru.services.wiring import Wiring, wiring
 
 
@@ -13,9 +16,19 @@ class KitaruClient:
     Attributes:
         executions: Executions, their calls and attempts.
         artifacts: What ``kitaru.save`` kept.
+        stacks: Where executions run.
     """
 
     def __init__(self) -> None:
         self._wiring: Wiring = wiring()
         self.executions = Executions(self._wiring)
         self.artifacts = Artifacts(self._wiring)
+        self.stacks = Stacks(self._wiring)
+
+    def info(self) -> Info:
+        """Every setting in force in this process, secrets masked, and the layer that each comes from.
+
+        Raises:
+            KitaruUsageError: A layer holds a wrong value.
+        """
+        return options.info(self._wiring)

@@ -28,9 +28,11 @@ from kitaru.core.rows import (
     RecordedCall,
     RunnerRow,
     SlotRow,
+    StackRow,
     TagRow,
     WaitRow,
 )
+from kitaru.core.stack import Stack
 from kitaru.core.states import Status
 from kitaru.core.statistics import Figures, Group, Measured
 
@@ -217,11 +219,29 @@ class Runners(Protocol):
 
 
 class Stacks(Protocol):
-    """The registered stacks beside ``local``, and which one is active."""
+    """The registered stacks beside ``local``, and which one is active. Each write is one compare-and-set."""
 
-    def names(self) -> list[str]: ...
+    def get(self, name: str) -> StackRow | None: ...
 
-    def active(self) -> str | None: ...
+    def list(self) -> list[StackRow]:
+        """All of them, by name."""
+        ...
+
+    def active(self) -> str | None:
+        """The active stack; None means ``local``."""
+        ...
+
+    def create(self, row: StackRow) -> bool:
+        """Register a stack. False where its name is taken."""
+        ...
+
+    def delete(self, name: str) -> bool:
+        """Forget a stack. False where there is none, it is active, or an unfinished execution is on it."""
+        ...
+
+    def use(self, name: str | None) -> bool:
+        """Make a stack the active one; None for ``local``. False where there is no such stack."""
+        ...
 
 
 class Ask(NamedTuple):
@@ -486,4 +506,63 @@ class Blobs(Protocol):
 
     def users(self) -> set[str]:
         """The ids of the stores whose rows name blobs of this artifact store."""
+        ...
+
+
+# ── stacks ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class StackDriver(Protocol):
+    """Runs the executions of one stack on behalf of this process. Made at the first use of the stack.
+
+    It claims nothing itself: what it starts claims the execution, as any runner does, so two drivers that
+    start the same one are one start and one refusal.
+    """
+
+    def start(self, row: ExecutionRow) -> None:
+        """See that an unfinished execution runs. Does nothing where that is so already."""
+        ...
+
+    def cancel(self, execution_id: str) -> None:
+        """End what was started for it, at once: the store says already that it is cancelled."""
+        ...
+
+    def running(self) -> Sequence[str]:
+        """The executions that were started here and have not ended or been suspended."""
+        ...
+
+    def drain(self) -> None:
+        """Return once nothing runs any more."""
+        ...
+
+    def end(self) -> None:
+        """End everything that still runs, so that others can go on with it."""
+        ...
+
+
+class StackHost(Protocol):
+    """What a driver may ask of the process that it works for."""
+
+    def environment(self, row: ExecutionRow) -> Mapping[str, str]:
+        """The variables of a process that is to run this execution, on the same store."""
+        ...
+
+    def finished(self, execution_id: str) -> bool:
+        """True where the execution is finished, suspended or deleted: nothing has to run for it."""
+        ...
+
+    def give_up(self, execution_id: str, reason: str) -> None:
+        """Record that it cannot be run (``FailureOrigin.INFRASTRUCTURE``)."""
+        ...
+
+
+class StackKind(Protocol):
+    """What an entry point of the group ``kitaru.stacks`` names."""
+
+    def check(self, stack: Stack) -> None:
+        """Raise ``KitaruUsageError`` where a stack of this kind cannot have these options."""
+        ...
+
+    def driver(self, stack: Stack, host: StackHost) -> StackDriver | None:
+        """What runs executions there; None where they run in threads of this process."""
         ...

@@ -269,3 +269,13 @@ class SlotRow(NamedTuple):
     asked_at: Microseconds
     taken_at: Microseconds | None
     host: str | None
+
+
+class StackRow(NamedTuple):
+    """A registered stack. ``options`` is a JSON object."""
+
+    name: str
+    kind: str
+    artifact_store: str | None
+    created_at: Microseconds
+    options: str

@@ -8,26 +8,22 @@ stack. ``image`` is merged through all of them.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kitaru.core.image import ImageSettings
 from kitaru.core.retry import check_retries
+from kitaru.core.stack import LOCAL
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruUsageError
 from kitaru.services import wiring as process
-from kitaru.services.runner import LOCAL
-from kitaru.services.settings import positive, project_settings
+from kitaru.services.options import given_outside, merged_image
+from kitaru.services.settings import positive
 from kitaru.services.start import StartOptions
 
 Image = str | Mapping[str, Any] | ImageSettings
 """What may be given as ``image``: a base image, a mapping of fields, or ``ImageSettings``."""
-
-_TRUE = ("1", "true", "yes", "on")
-_FALSE = ("0", "false", "no", "off")
 
 
 def configure(
@@ -108,23 +104,12 @@ def resolve_options(
         check_retries(retries, owner)
     check_cache(cache, owner)
     of_run = None if image is None else ImageSettings.parse(image, owner)
-    project = project_settings()
-    set_here = process.overrides
-    retry_layers = (retries, definition.retries, set_here.get("retries"), _env_retries(), project.get("retries"))
-    cache_layers = (cache, definition.cache, set_here.get("cache"), _env_cache(), project.get("cache"))
-    stack_layers = (
-        stack,
-        definition.stack,
-        set_here.get("stack"),
-        os.environ.get("KITARU_STACK") or None,
-        project.get("stack"),
-    )
-    chosen = _first(stack_layers)
+    chosen = _first((stack, definition.stack, *_outside("stack")))
     return StartOptions(
         stack=chosen if chosen is not None else process.wiring().store.stacks.active() or LOCAL,
-        retries=_first(retry_layers) or 0,
-        cache=_first(cache_layers) is not False,
-        image=_merge_images(of_run, definition.image, set_here.get("image"), _env_image(), project.get("image")),
+        retries=_first((retries, definition.retries, *_outside("retries"))) or 0,
+        cache=_first((cache, definition.cache, *_outside("cache"))) is not False,
+        image=merged_image([of_run, definition.image, *_outside("image")]),
         execution_id=execution_id,
         tags=_tags(tags, owner),
     )
@@ -140,12 +125,8 @@ def _first(layers: Iterable[Any]) -> Any:
     return next((value for value in layers if value is not None), None)
 
 
-def _merge_images(*layers: ImageSettings | None) -> ImageSettings | None:
-    merged: ImageSettings | None = None
-    for layer in reversed(layers):
-        if layer is not None:
-            merged = layer.over(merged)
-    return merged
+def _outside(option: str) -> list[Any]:
+    return [layer.value for layer in given_outside(option)]
 
 
 def _tags(tags: object, owner: str) -> tuple[str, ...]:
@@ -154,33 +135,3 @@ def _tags(tags: object, owner: str) -> tuple[str, ...]:
     if len(words) != len(given):
         raise KitaruUsageError(f"{owner}: tags={tags!r}: a list of words is expected.")
     return tuple(dict.fromkeys(words))
-
-
-def _env_retries() -> int | None:
-    text = os.environ.get("KITARU_RETRIES")
-    if not text:
-        return None
-    try:
-        return check_retries(int(text), "KITARU_RETRIES")
-    except ValueError:
-        raise KitaruUsageError(f"KITARU_RETRIES={text!r}: a whole number, 0 or more, is expected.") from None
-
-
-def _env_cache() -> bool | None:
-    text = os.environ.get("KITARU_CACHE")
-    if not text:
-        return None
-    if text.lower() not in _TRUE + _FALSE:
-        raise KitaruUsageError(f"KITARU_CACHE={text!r}: one of {', '.join(_TRUE + _FALSE)} is expected.")
-    return text.lower() in _TRUE
-
-
-def _env_image() -> ImageSettings | None:
-    text = os.environ.get("KITARU_IMAGE")
-    if not text:
-        return None
-    try:
-        image = json.loads(text) if text.lstrip().startswith("{") else text
-    except ValueError as error:
-        raise KitaruUsageError(f"KITARU_IMAGE is not valid JSON: {error}.") from None
-    return ImageSettings.parse(image, "KITARU_IMAGE")

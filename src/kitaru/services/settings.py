@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kitaru.core.image import ImageSettings
 from kitaru.core.retry import check_retries
@@ -56,28 +56,63 @@ class Settings:
     project: str
 
 
+class Given(NamedTuple):
+    """A value, and the layer that gives it."""
+
+    value: Any
+    source: str
+
+
+DEFAULT = "default"
+
+
 def read_settings(overrides: Mapping[str, Any]) -> Settings:
     """The settings in force: ``overrides`` over the environment over the project over the defaults.
 
     Raises:
         KitaruUsageError: ``[tool.kitaru]`` holds an unknown key or a wrong type.
     """
+    values: dict[str, Any] = {name: given.value for name, given in settings_given(overrides).items()}
+    values["home"] = Path(values["home"])
+    return Settings(**values)
+
+
+def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
+    """The settings of ``read_settings`` by name, each with its source."""
+    home = _first(_override(overrides, "home"), _variable("home"), Given(str(_default_home()), DEFAULT))
+    home = home._replace(value=str(Path(home.value).expanduser().absolute()))
+    defaults = {
+        "store": f"{_SQLITE}{Path(home.value) / 'kitaru.db'}",
+        "artifacts": str(Path(home.value) / "artifacts"),
+        "allow_pickle": False,
+        "max_threads": 512,
+        "max_flows": 64,
+    }
     project = project_settings()
-    home = Path(overrides.get("home") or os.environ.get("KITARU_HOME") or _default_home()).expanduser().absolute()
-    given = {key: overrides[key] for key in PROJECT_KEYS if overrides.get(key) is not None}
-    for key in ("store", "artifacts"):
-        if key not in given and (value := os.environ.get(f"KITARU_{key.upper()}")):
-            given[key] = value
-    merged = {**project, **given}
-    return Settings(
-        home=home,
-        store=merged.get("store") or f"sqlite:///{home / 'kitaru.db'}",
-        artifacts=merged.get("artifacts") or str(home / "artifacts"),
-        allow_pickle=merged.get("allow_pickle", False),
-        max_threads=positive(merged.get("max_threads", 512), "max_threads"),
-        max_flows=positive(merged.get("max_flows", 64), "max_flows"),
-        project=str(_project_folder()),
-    )
+    given = {"home": home}
+    for name, default in defaults.items():
+        variable = _variable(name) if name in ("store", "artifacts") else None
+        of_project = Given(project[name], project_source()) if name in project else None
+        given[name] = _first(_override(overrides, name), variable, of_project, Given(default, DEFAULT))
+    for name in ("max_threads", "max_flows"):
+        positive(given[name].value, name)
+    folder = _project_folder()
+    return {**given, "project": Given(str(folder), "working directory")}
+
+
+def _first(*layers: Given | None) -> Given:
+    return next(layer for layer in layers if layer is not None)
+
+
+def _override(overrides: Mapping[str, Any], name: str) -> Given | None:
+    value = overrides.get(name)
+    return None if value is None else Given(value, "kitaru.configure()")
+
+
+def _variable(name: str) -> Given | None:
+    variable = f"KITARU_{name.upper()}"
+    value = os.environ.get(variable)
+    return Given(value, variable) if value else None
 
 
 def positive(value: object, name: str) -> int:
@@ -90,6 +125,11 @@ def positive(value: object, name: str) -> int:
 def project_settings() -> Mapping[str, Any]:
     """``[tool.kitaru]`` of the nearest ``pyproject.toml``; empty where there is none."""
     return _project_settings(Path.cwd())
+
+
+def project_source() -> str:
+    """Where ``project_settings`` come from, as it is shown."""
+    return f"{_nearest(Path.cwd(), 'pyproject.toml')} [tool.kitaru]"
 
 
 @lru_cache(maxsize=16)

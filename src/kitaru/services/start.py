@@ -12,6 +12,7 @@ from kitaru.core.mutations import AlreadyExists, Commit, ExecutionCreated
 from kitaru.core.ports import EncodedInputs
 from kitaru.core.replay import PART_OF_A_REPLAY
 from kitaru.core.rows import Encoded, ExecutionRow
+from kitaru.core.stack import LOCAL
 from kitaru.core.states import CallKind, Status
 from kitaru.engine.call import CallScope
 from kitaru.engine.context import body_run, current
@@ -24,7 +25,7 @@ from kitaru.services.active import Active
 from kitaru.services.children import ChildCall
 from kitaru.services.recover import recover
 from kitaru.services.retry import retry_row
-from kitaru.services.runner import LOCAL
+from kitaru.services.stacks import check_known
 from kitaru.services.wiring import Wiring
 
 
@@ -124,9 +125,7 @@ def _start(
 def _check(wiring: Wiring, options: StartOptions) -> None:
     if options.execution_id is not None:
         check_execution_id(options.execution_id)
-    known = {LOCAL, *wiring.store.stacks.names()} if options.stack != LOCAL else {LOCAL}
-    if options.stack not in known:
-        raise KitaruUsageError(f"there is no stack {options.stack!r}. The stacks are: {', '.join(sorted(known))}.")
+    check_known(wiring, options.stack)
 
 
 def _child_call(

@@ -1,4 +1,4 @@
-"""The end of a process that runs flows in threads (S1.6)."""
+"""The kind ``local``: threads of the process that starts an execution; and how such a process ends (S1.6)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ import os
 import threading
 from collections.abc import Callable
 
+from kitaru.core.ports import StackHost
+from kitaru.core.stack import Stack
+from kitaru.stacks.kinds import check_options
+
 assert concurrent.futures.thread
+
+
+class LocalKind:
+    """See ``StackKind``. It has no options."""
+
+    def check(self, stack: Stack) -> None:
+        check_options(stack, {})
+
+    def driver(self, stack: Stack, host: StackHost) -> None:  # noqa: ARG002  # the port's
+        return None
 
 
 def at_process_end(drain: Callable[[], None], end: Callable[[], None]) -> None:

@@ -551,11 +551,3 @@ HAS_LEASE = "SELECT 1 FROM runners WHERE runner_id = :runner_id AND lease_until 
 
 # All runners. The table has a row per process that runs executions; reading it whole is right.
 RUNNERS = "SELECT runner_id, stack, host, pid, lease_until FROM runners ORDER BY runner_id"
-
-# ── stacks ───────────────────────────────────────────────────────────────────────────────────────
-
-# The registered stacks.
-STACK_NAMES = "SELECT name FROM stacks ORDER BY name"
-
-# One setting.
-GET_SETTING = "SELECT value FROM settings WHERE key = :key"

@@ -14,20 +14,23 @@ from kitaru.core.clock import SystemClock
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.rows import ArtifactRow, AttemptRow, MetadataRow
 from kitaru.core.states import CallStatus
-from kitaru.store import limits, rows, statements
+from kitaru.store import limits, rows, stacks, statements
 from kitaru.store.sqlite import Database
 from tests.contract.stores import call, execution
 
+HOMES = (limits, stacks, statements)
+"""The modules that hold statements."""
+
 STATEMENTS: dict[str, str] = {
     name: text
-    for module in (statements, limits)
-    for name, text in vars(module).items()
+    for home in HOMES
+    for name, text in vars(home).items()
     if name.isupper() and not name.startswith("_") and isinstance(text, str)
 }
 STATEMENTS |= {f"DELETE_EXECUTION[{i}]": text for i, text in enumerate(statements.DELETE_EXECUTION)}
 STATEMENTS["TAGS"] = statements.get_tags(3)
 
-READ_WHOLE = {"RUNNERS", "REMOVE_EXPIRED", "STACK_NAMES", "LIMITS", "REMOVE_DEAD_SLOTS"}
+READ_WHOLE = {"RUNNERS", "REMOVE_EXPIRED", "LIST_STACKS", "LIMITS", "REMOVE_DEAD_SLOTS"}
 """Tables of a handful of rows, which are meant to be read whole."""
 
 _FILTERS = [name for name in ExecutionFilter._fields if name != "statuses"]
@@ -89,7 +92,7 @@ def test_the_cache_and_the_memo_go_by_their_indexes(database: Database) -> None:
 def test_every_statement_is_described(name: str) -> None:
     if name.startswith(("DELETE_EXECUTION", "TAGS")):
         name = "DELETE_EXECUTION"
-    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (statements, limits))
+    source = "".join(Path(str(home.__file__)).read_text(encoding="utf-8") for home in HOMES)
     assert re.search(rf"^# .+\n{name} = ", source, re.MULTILINE), f"{name} has no line above it that says what it does"
 
 
