@@ -150,6 +150,24 @@ class FlowHandle(Generic[R]):
             )
         return self._result(row)
 
+    def settle(self) -> Status:
+        """Block until this process has nothing to do for it: it is finished, or parked; its status.
+
+        Where another process runs it, that is at once.
+
+        Raises:
+            KitaruExecutionError: The store cannot take its end.
+        """
+        active = self._active
+        if active is not None:
+            try:
+                active.done.wait()
+            except KeyboardInterrupt:
+                self._wiring.runner.interrupted()
+                raise
+            self._raise_unwritten()
+        return self.status
+
     def cancel(self) -> None:
         """Cancel the execution and its children (S6.8).
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from kitaru.client.waits import wait_record
 from kitaru.core.artifact import Artifact
 from kitaru.core.clock import to_datetime
 from kitaru.core.execution import Attempt, CheckpointCall, Details, Drift, Execution
@@ -35,6 +36,8 @@ def execution_record(wiring: Wiring, row: ExecutionRow) -> Execution:
         original_exec_id=row.original_id,
         load_inputs=partial(wiring.values.decode_inputs, row.inputs),
         load_result=partial(_decode, wiring.values, row.result),
+        plain_inputs=partial(wiring.values.plain, row.inputs),
+        plain_result=partial(_plain, wiring.values, row.result),
         load_details=partial(_details, wiring, row.execution_id),
     )
 
@@ -76,6 +79,7 @@ def _details(wiring: Wiring, execution_id: str) -> Details:
             )
             for row in calls.drift(execution_id)
         ),
+        waits=tuple(wait_record(wiring, execution_id, row) for row in wiring.store.waits.of(execution_id)),
     )
 
 
@@ -109,6 +113,8 @@ def _call(values: Values, row: CallRow, failed: list[Attempt], metadata: Mapping
         metadata=metadata,
         load_inputs=partial(values.decode_inputs, row.inputs),
         load_output=partial(_decode, values, row.output),
+        plain_inputs=partial(values.plain, row.inputs),
+        plain_output=partial(_plain, values, row.output),
     )
 
 
@@ -124,6 +130,10 @@ def _attempt(row: AttemptRow) -> Attempt:
 
 def _metadata(values: Values, rows: list[MetadataRow]) -> Mapping[str, Any]:
     return {row.key: values.decode(row.value) for row in rows}
+
+
+def _plain(values: Values, text: Encoded | None) -> Any:
+    return None if text is None else values.plain(text)
 
 
 def _decode(values: Values, text: Encoded | None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kitaru.core.failure import Failure
 from kitaru.core.states import CallKind, CallStatus, Status
+from kitaru.core.wait import Wait
 from kitaru.errors import FailureOrigin
 
 
@@ -80,6 +81,10 @@ class CheckpointCall:
     metadata: Mapping[str, Any]
     load_inputs: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
     load_output: Callable[[], Any] = field(repr=False, compare=False)
+    plain_inputs: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
+    """The arguments as plain JSON data, without loading any of their types."""
+    plain_output: Callable[[], Any] = field(repr=False, compare=False)
+    """What it returned, likewise."""
 
     @property
     def duration(self) -> timedelta | None:
@@ -105,6 +110,7 @@ class Details:
     attempts: tuple[Attempt, ...]
     metadata: Mapping[str, Any]
     drift: tuple[Drift, ...]
+    waits: tuple[Wait, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +147,10 @@ class Execution:
     original_exec_id: str | None
     load_inputs: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
     load_result: Callable[[], Any] = field(repr=False, compare=False)
+    plain_inputs: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
+    """The flow's arguments as plain JSON data, without loading any of their types."""
+    plain_result: Callable[[], Any] = field(repr=False, compare=False)
+    """What the flow returned, likewise."""
     load_details: Callable[[], Details] = field(repr=False, compare=False)
 
     @property
@@ -177,6 +187,11 @@ class Execution:
     def drift(self) -> tuple[Drift, ...]:
         """How its last run differed from what was recorded (S3.3)."""
         return self._details.drift
+
+    @property
+    def waits(self) -> tuple[Wait, ...]:
+        """The questions that it has asked, oldest first."""
+        return self._details.waits
 
     @cached_property
     def _details(self) -> Details:

@@ -7,7 +7,7 @@ A store that cannot be read or written raises ``KitaruStoreError``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.failure import Failure
@@ -439,6 +439,10 @@ class Values(Protocol):
 
     def encode_inputs(self, arguments: Mapping[str, object], *, allow_opaque: bool) -> EncodedInputs:
         """Encode named arguments. Without ``allow_opaque`` one that cannot be carried is refused."""
+        ...
+
+    def plain(self, text: Encoded) -> Any:
+        """The value as plain JSON data, for eyes: no class of the user is loaded, so nothing of theirs runs."""
         ...
 
     def decode_inputs(self, text: Encoded) -> dict[str, object]:

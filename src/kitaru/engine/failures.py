@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from kitaru.core.failure import Failure
 from kitaru.core.ports import Values
 from kitaru.core.references import reference_of
 from kitaru.errors import FailureOrigin, KitaruUserCodeError
 
-_OWN_CODE = str(Path(__file__).resolve().parent.parent) + os.sep
+_MACHINERY = (str(Path(__file__).resolve().parent.parent) + os.sep, "<frozen importlib", importlib.__file__)
 
 
 def failure_of(error: BaseException, origin: FailureOrigin, values: Values) -> Failure:
@@ -45,9 +45,14 @@ def error_of(failure: Failure, call_id: str, execution_id: str, values: Values) 
 
 
 def traceback_text(error: BaseException) -> str:
-    """The traceback without Kitaru's own frames at its top: it begins where the user's code does."""
-    trimmed = traceback.TracebackException(type(error), error, _skip_own(error.__traceback__))
-    return _writable("".join(trimmed.format()).rstrip())
+    """The traceback without Kitaru's own frames, and without those of the import system: what is left is the user's."""
+    told = traceback.TracebackException(type(error), error, error.__traceback__)
+    seen: traceback.TracebackException | None = told
+    while seen is not None:
+        if kept := [frame for frame in seen.stack if not frame.filename.startswith(_MACHINERY)]:
+            seen.stack = traceback.StackSummary.from_list(kept)
+        seen = seen.__cause__ or seen.__context__
+    return _writable("".join(told.format()).rstrip())
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -65,13 +70,6 @@ def _message(error: BaseException) -> str:
         return _writable(str(error))
     except Exception as broken:  # noqa: BLE001  # user code: a __str__ that raises must not hide the failure itself
         return f"<{type(error).__name__}.__str__ raised {type(broken).__name__}>"
-
-
-def _skip_own(trace: TracebackType | None) -> TracebackType | None:
-    own = trace
-    while own is not None and own.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
-        own = own.tb_next
-    return own or trace
 
 
 def _writable(text: str) -> str:

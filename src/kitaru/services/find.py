@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
+from kitaru.core.ports import ExecutionFilter
 from kitaru.core.rows import ExecutionRow
 from kitaru.errors import KitaruNotFoundError
 from kitaru.services.wiring import Wiring
+
+_LOOKED_AT = 1000
+"""Of so many newest executions, the ids that a misspelt one is compared with."""
 
 
 def find(wiring: Wiring, execution_id: str) -> ExecutionRow:
@@ -24,4 +30,7 @@ def find(wiring: Wiring, execution_id: str) -> ExecutionRow:
     if candidates:
         listed = ", ".join(candidates[:5]) + (", ..." if len(candidates) > 5 else "")
         raise KitaruNotFoundError(f"{execution_id!r} fits several executions: {listed}. Give more of the id.")
-    raise KitaruNotFoundError(f"there is no execution {execution_id!r} in {wiring.settings.store}.")
+    ids = [row.execution_id for row in wiring.store.executions.list(ExecutionFilter(), limit=_LOOKED_AT, after=None)]
+    near = get_close_matches(execution_id, ids, 2)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise KitaruNotFoundError(f"there is no execution {execution_id!r} in {wiring.settings.store}.{hint}")

@@ -12,6 +12,7 @@ from kitaru.errors import KitaruSerializationError
 from kitaru.values.blob_names import blobs_named_in
 from kitaru.values.codecs import decoder_for, encoder_for
 from kitaru.values.json_text import LEAF_LIMIT, Json, canonical_text, fits_row, from_text, is_native, to_text
+from kitaru.values.plain import plain
 from kitaru.values.walk import Reader, Refused, TooDeep, Writer, blob_tree
 
 
@@ -71,6 +72,11 @@ class ValueCodec:
             texts.append(f"{to_text(name)}:{text}")
             canonical[name] = tree
         return EncodedInputs(f"{{{','.join(texts)}}}", _digest(canonical_text(canonical)), writer.opaque)
+
+    def plain(self, text: Encoded) -> Json:
+        """The value as plain JSON data, for eyes; see ``kitaru.values.plain``."""
+        tree = _parsed(text)
+        return plain(tree, self._blobs) if '"$' in text else tree
 
     def decode_inputs(self, text: Encoded) -> dict[str, object]:
         """The arguments again; opaque ones as ``Opaque`` tokens."""

@@ -1,0 +1,1 @@
+"""The command line: thin over ``KitaruClient``, one file per group of commands."""

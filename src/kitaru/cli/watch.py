@@ -1,0 +1,155 @@
+"""Following an execution until it is finished: live on a terminal, in plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol
+
+from kitaru.cli import words
+from kitaru.cli.arguments import exec_id
+from kitaru.cli.live import LiveView
+from kitaru.cli.look import event_line, log_line
+from kitaru.cli.output import OK, UNSUCCESSFUL, Output, command
+from kitaru.cli.report import ending, headline, question
+from kitaru.cli.terminal import Terminal
+from kitaru.client.as_json import execution_as_json
+from kitaru.client.client import KitaruClient
+from kitaru.core.event import Event, EventKind
+from kitaru.core.execution import Execution
+from kitaru.core.log_entry import LogEntry
+from kitaru.core.states import Status, WaitStatus
+
+_PAUSE = 0.1
+_SHARE = 5
+"""Reading takes at most one part in so many of the time, however large an execution is."""
+
+
+class View(Protocol):
+    """What shows an execution while it goes on."""
+
+    def show(self, execution: Execution, events: list[Event], logs: list[LogEntry]) -> None:
+        """Show how it stands, with what has come since the last time."""
+        ...
+
+    def tick(self) -> None:
+        """Nothing new has come; time has passed."""
+        ...
+
+    def end(self) -> None:
+        """Leave the screen in order."""
+        ...
+
+
+class PlainView:
+    """A line per event and per log line."""
+
+    def __init__(self, terminal: Terminal, *, with_logs: bool) -> None:
+        self._terminal = terminal
+        self._with_logs = with_logs
+        self._asked: set[str] = set()
+
+    def show(self, execution: Execution, events: list[Event], logs: list[LogEntry]) -> None:
+        lines = [
+            (event.at, event_line(self._terminal, event)) for event in events if event.kind is not EventKind.CREATED
+        ]
+        if self._with_logs:
+            lines += [(entry.at, log_line(self._terminal, entry)) for entry in logs]
+        for _, line in sorted(lines, key=lambda one: one[0]):
+            self._terminal.line(line)
+        for wait in execution.waits:
+            if wait.status is WaitStatus.OPEN and wait.wait_id not in self._asked:
+                self._asked.add(wait.wait_id)
+                for line in question(self._terminal, wait):
+                    self._terminal.line(line)
+        self._terminal.flush()
+
+    def tick(self) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+@command("watch")
+@exec_id()
+def watch(out: Output, exec_id: str) -> int:
+    """Watch an execution live until it is finished: its calls, its progress, its last log lines.
+
+    Ctrl-C ends the watching, not the execution.
+    """
+    client = KitaruClient()
+    execution = client.executions.get(exec_id)
+    follow(out, client, execution.exec_id, logs=True)
+    return tell_end(out, client.executions.get(execution.exec_id))
+
+
+def follow(out: Output, client: KitaruClient, exec_id: str, *, logs: bool = False) -> None:
+    """Show an execution beside the answer until it is finished; ``logs``: what it prints is not seen otherwise."""
+    if out.json:
+        _follow(client, exec_id, _NoView())
+        return
+    if not out.beside.is_terminal:
+        _follow(client, exec_id, PlainView(out.beside, with_logs=logs))
+        return
+    view = LiveView(out.beside, with_logs=logs)
+    before = sys.stdout, sys.stderr
+    sys.stdout = sys.stderr = view.stream  # pyright: ignore[reportAttributeAccessIssue]  # all that prints needs of a stream
+    try:
+        _follow(client, exec_id, view)
+    finally:
+        sys.stdout, sys.stderr = before
+        view.end()
+
+
+class _NoView:
+    """Shows nothing: who asked for JSON wants the end only."""
+
+    def show(self, execution: Execution, events: list[Event], logs: list[LogEntry]) -> None:
+        pass
+
+    def tick(self) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+def _follow(client: KitaruClient, exec_id: str, view: View) -> None:
+    executions = client.executions
+    event_id = log_id = 0
+    execution: Execution | None = None
+    while True:
+        began = time.monotonic()
+        status = executions.handle(exec_id).status
+        events = list(executions.events(exec_id, after=event_id))
+        logs = list(executions.logs(exec_id, after=log_id))
+        event_id = events[-1].event_id if events else event_id
+        log_id = logs[-1].log_id if logs else log_id
+        if events or logs or execution is None or execution.status is not status:
+            execution = executions.get(exec_id)
+            view.show(execution, events, logs)
+        else:
+            view.tick()
+        if status.finished:
+            return
+        time.sleep(max(_PAUSE, _SHARE * (time.monotonic() - began)))
+
+
+def tell_end(out: Output, execution: Execution) -> int:
+    """How it ended: the result to stdout, all else beside it; the exit code."""
+    if execution.status is Status.COMPLETED:
+        out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
+        out.item(execution_as_json(execution) if out.json else None, [words.result(execution.plain_result())])
+        return OK
+    out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
+    for line in ending(out.beside, execution):
+        out.tell(line)
+    out.item(execution_as_json(execution) if out.json else None, ())
+    return UNSUCCESSFUL if execution.status.finished else OK
+
+
+def _took(execution: Execution) -> str:
+    if execution.started_at is None or execution.ended_at is None:
+        return ""
+    return f"  {words.duration(execution.ended_at - execution.started_at)}"
