@@ -129,6 +129,7 @@ class Run:
         self.resumed = len(memo) > 0
         self.began = self.clock.now()
         self.signal: Signal | None = None
+        self._leaving: Signal | None = None  # set once, by the runner
         self.stopping = threading.Event()
         self.settling = threading.Lock()
         self.ended = False  # the body has ended: it can make no more calls
@@ -179,6 +180,10 @@ class Run:
     def check_signal(self) -> None:
         """Raise the signal, if the body has to unwind; a lease that has run out is one (S6.2)."""
         self.check_owned()
+        if self._leaving is not None and not self.under_way:
+            self.stop(self._leaving)
+            assert self.signal is not None
+            raise self.signal
         if not self._lease_holds():
             self.stop(LeaseLost("the lease of this process has run out"))
             assert self.signal is not None
@@ -272,8 +277,9 @@ class Run:
         """Have the body unwind while what it has under way still ends and is recorded. To be asked until it has.
 
         Calls on threads do that anyway. The calls of an async body would be cancelled with it, so it
-        unwinds at a moment when nothing is under way.
+        unwinds at a moment when nothing is under way: now, at its next call, or when it is asked again.
         """
+        self._leaving = signal
         if not self.is_async or not self.under_way:
             self.stop(signal)
 

@@ -15,6 +15,7 @@ from typing import Any
 from kitaru.core.image import ImageSettings
 from kitaru.core.retry import check_retries
 from kitaru.core.stack import LOCAL
+from kitaru.engine.context import current
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruUsageError
 from kitaru.services import wiring as process
@@ -104,7 +105,10 @@ def resolve_options(
         check_retries(retries, owner)
     check_cache(cache, owner)
     of_run = None if image is None else ImageSettings.parse(image, owner)
-    chosen = _first((stack, definition.stack, *_outside("stack")))
+    # A child flow stays with its parent, unless it says otherwise itself (S1.10).
+    scope = current.get()
+    of_parent = None if scope is None else scope.run.row.stack
+    chosen = _first((stack, definition.stack, of_parent, *_outside("stack")))
     return StartOptions(
         stack=chosen if chosen is not None else process.wiring().store.stacks.active() or LOCAL,
         retries=_first((retries, definition.retries, *_outside("retries"))) or 0,
