@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kitaru.core.failure import Failure as Failure
     from kitaru.core.image import ImageSettings as ImageSettings
     from kitaru.core.info import Info as Info
+    from kitaru.core.limit import Limit as Limit
+    from kitaru.core.limit import Slot as Slot
     from kitaru.core.log_entry import LogEntry as LogEntry
     from kitaru.core.replay import PlannedCall as PlannedCall
     from kitaru.core.replay import ReplayPlan as ReplayPlan
@@ -90,6 +92,8 @@ _HOME_OF = {
     "Failure": "kitaru.core.failure",
     "ImageSettings": "kitaru.core.image",
     "Info": "kitaru.core.info",
+    "Limit": "kitaru.core.limit",
+    "Slot": "kitaru.core.limit",
     "LogEntry": "kitaru.core.log_entry",
     "PlannedCall": "kitaru.core.replay",
     "ReplayPlan": "kitaru.core.replay",

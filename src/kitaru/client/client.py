@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kitaru.client.artifacts import Artifacts
 from kitaru.client.executions import Executions
+from kitaru.client.limits import Limits
 from kitaru.client.stacks import Stacks
 from kitaru.core.info import Info
 from kitaru.services import options
@@ -17,6 +18,7 @@ class KitaruClient:
         executions: Executions, their calls and attempts.
         artifacts: What ``kitaru.save`` kept.
         stacks: Where executions run.
+        limits: Named limits on calls and executions.
     """
 
     def __init__(self) -> None:
@@ -24,6 +26,7 @@ class KitaruClient:
         self.executions = Executions(self._wiring)
         self.artifacts = Artifacts(self._wiring)
         self.stacks = Stacks(self._wiring)
+        self.limits = Limits(self._wiring)
 
     def info(self) -> Info:
         """Every setting in force in this process, secrets masked, and the layer that each comes from.

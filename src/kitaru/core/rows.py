@@ -25,7 +25,8 @@ class ExecutionRow(NamedTuple):
     image settings as JSON. ``attempt`` counts the runs of the body (S1.7), from 1. ``replay`` is what was
     asked for of a replay (``kitaru.core.replay``), and set for its child flows too. ``snapshot`` is the
     digest of the code that it runs from, its child flows too, and None where it runs from the source at
-    hand; ``deployment_version`` is the version of the flow that was invoked (S8.4).
+    hand; ``deployment_version`` is the version of the flow that was invoked (S8.4). The higher
+    ``priority`` goes first where executions or their calls wait for a place.
     """
 
     execution_id: str
@@ -55,6 +56,7 @@ class ExecutionRow(NamedTuple):
     replay: str | None = None
     deployment_version: int | None = None
     snapshot: str | None = None
+    priority: int = 0
 
 
 class CallRow(NamedTuple):

@@ -16,7 +16,8 @@ class CheckpointDefinition:
     """A checkpoint: its function and its options (S2.1).
 
     ``reference`` tells two checkpoints of one name apart. ``key`` replaces the digest of the inputs
-    (S3.1). ``cache`` None leaves it to the flow. ``timeout`` bounds one attempt, in seconds.
+    (S3.1). ``cache`` None leaves it to the flow. ``timeout`` bounds one attempt, in seconds. Each attempt
+    takes a place under every one of ``limits``.
     """
 
     name: str
@@ -30,6 +31,7 @@ class CheckpointDefinition:
     timeout: float | None = None
     on_drift: Literal["rerun", "fail"] = "rerun"
     key: str | None = None
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

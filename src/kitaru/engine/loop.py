@@ -10,12 +10,13 @@ from typing import Any
 from kitaru.core.clock import Microseconds
 from kitaru.core.mutations import CallRecorded, HandledChanged, Mutation
 from kitaru.core.states import CallStatus
+from kitaru.engine.admission import Waiting
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.committer import Verdict
 from kitaru.engine.context import current
 from kitaru.engine.futures import CheckpointFuture
 from kitaru.engine.parking import PARK_SECONDS, Outcome, Parked
-from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure, timed_out
+from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Take, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
 from kitaru.engine.signals import KitaruCancelled
 
@@ -91,6 +92,14 @@ async def attempt(call: Call, scope: CallScope) -> Ended:
 
 
 async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
+    try:
+        return await _drive(run, call, seen_at_once=seen_at_once)
+    except BaseException:
+        run.give_back(call)
+        raise
+
+
+async def _drive(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
     procedure = call_procedure(run, call, seen_at_once=seen_at_once)
     answer: object = None
     while True:
@@ -100,12 +109,29 @@ async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
             return end.value
         if isinstance(effect, Attempt):
             answer = await attempt(effect.call, effect.scope)
+        elif isinstance(effect, Take):
+            answer = await _take(run, effect.call)
         elif isinstance(effect, LookUp):
             answer = run.look_up(effect.key)
         elif isinstance(effect, Write):
             answer = await _write(run, effect.mutations)
         else:
             answer = await _pause(run, effect.until)
+
+
+async def _take(run: Run, call: Call) -> None:
+    """Wait for the call's places; the loop goes on."""
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
+            loop.call_soon_threadsafe(woken.set)
+
+    waiting = Waiting(run, call, wake)
+    run.shared.line.join(waiting)
+    await woken.wait()
+    waiting.check()
 
 
 async def _pause(run: Run, until: Microseconds) -> None:

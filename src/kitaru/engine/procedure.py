@@ -6,6 +6,7 @@ time and starts no thread, so the two drivers (threads, asyncio) share every dec
 | effect      | the driver                                        | and sends           |
 |-------------|---------------------------------------------------|---------------------|
 | ``LookUp``  | asks the cross-run cache                          | ``CachedOutput`` or None |
+| ``Take``    | waits for places under the checkpoint's limits     | None                |
 | ``Attempt`` | runs the user's function, bounded by the timeout  | ``Ended``           |
 | ``Write``   | commits, and waits until it is on disk            | None                |
 | ``Pause``   | lets the time pass                                | None                |
@@ -26,6 +27,7 @@ from kitaru.core.mutations import (
     CallStarted,
     MetadataLogged,
     Mutation,
+    SlotsFreed,
 )
 from kitaru.core.rows import AttemptRow, CachedOutput
 from kitaru.core.states import CallStatus
@@ -41,6 +43,12 @@ class LookUp(NamedTuple):
     """Ask the cross-run cache."""
 
     key: str
+
+
+class Take(NamedTuple):
+    """Wait for a place under each limit of the call. The commit that ends the attempt frees them."""
+
+    call: Call
 
 
 class Attempt(NamedTuple):
@@ -80,10 +88,13 @@ class Finished(NamedTuple):
     origin: FailureOrigin = FailureOrigin.USER_CODE
 
 
-Effect = LookUp | Attempt | Write | Pause
+Effect = LookUp | Take | Attempt | Write | Pause
 
 
-def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Effect, Any, Finished]:
+Procedure = Generator[Effect, Any, Finished]
+
+
+def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Procedure:
     """Carry one call to its end.
 
     Args:
@@ -105,6 +116,8 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Generator[Eff
     if call.due_at is not None:
         yield Pause(call.due_at)
     while True:
+        if definition.limits:
+            yield Take(call)
         call.tries += 1
         number = call.ended_attempts + 1
         scope = CallScope(run, call, number)
@@ -184,7 +197,7 @@ def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: M
 
 
 def _extra(scope: CallScope) -> Sequence[Mutation]:
-    """What the attempt logged, saved and printed; from here on it can add nothing."""
+    """What the attempt logged, saved and printed, and the places that it held; from here on it can add nothing."""
     scope.closed = True
     mutations: list[Mutation] = []
     if scope.metadata:
@@ -193,4 +206,6 @@ def _extra(scope: CallScope) -> Sequence[Mutation]:
     if scope.output is not None:
         mutations += taken([scope.output], last=True)
         scope.run.outputs.discard(scope.output)
+    if scope.call.definition.limits:
+        mutations.append(SlotsFreed(scope.call_id, scope.call.definition.limits))
     return mutations

@@ -42,6 +42,7 @@ from kitaru.errors import FailureOrigin, KitaruContextError, KitaruStoreError, K
 if TYPE_CHECKING:
     import asyncio
 
+    from kitaru.engine.admission import Line
     from kitaru.engine.procedure import Finished
 
 MOST_HINTS = 64
@@ -51,7 +52,7 @@ MOST_HINTS = 64
 class Shared:
     """What all executions of a process share."""
 
-    __slots__ = ("clock", "code_digest", "committer", "ids", "pool", "store", "values")
+    __slots__ = ("clock", "code_digest", "committer", "ids", "line", "pool", "store", "values")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Shared:
         values: Values,
         committer: Committer,
         pool: Pool,
+        line: Line,
         clock: Clock,
         ids: Ids,
         code_digest: Callable[[Callable[..., Any]], str],
@@ -68,6 +70,7 @@ class Shared:
         self.values = values
         self.committer = committer
         self.pool = pool
+        self.line = line
         self.clock = clock
         self.ids = ids
         self.code_digest = code_digest
@@ -270,6 +273,7 @@ class Run:
             self.signal = signal
         self.stopping.set()
         self.settled.notify_all()
+        self.shared.line.hint()
         listeners, self._on_signal = self._on_signal, []
         return listeners
 
@@ -284,8 +288,9 @@ class Run:
             self.stop(signal)
 
     def drop_pauses(self) -> None:
-        """The body has failed: no pause between attempts is waited out."""
+        """The body has failed: no pause between attempts and no place under a limit is waited for."""
         self.stopping.set()
+        self.shared.line.hint()
         with self.settling:
             self.settled.notify_all()
 
@@ -352,6 +357,11 @@ class Run:
     def started(self, call: Call) -> None:
         """A call is under way: a hint, written only if it lasts."""
         self.under_way[call.call_id] = call
+
+    def give_back(self, call: Call) -> None:
+        """A call ends with nothing to record: what it holds or waits for under limits is free."""
+        if call.definition.limits:
+            self.shared.line.leave(self, call)
 
     @property
     def closed(self) -> bool:

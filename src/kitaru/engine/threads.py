@@ -9,18 +9,22 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from kitaru.core.clock import Microseconds
+from kitaru.engine.admission import Waiting
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.context import current
 from kitaru.engine.futures import CheckpointFuture
 from kitaru.engine.parking import PARK_SECONDS, Parked
-from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Write, call_procedure, timed_out
+from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Procedure, Take, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
 
 
 def call_now(run: Run, call: Call) -> Any:
     """Run a call on the body's thread, and return its value or raise its error once it is on disk."""
     try:
-        finished = carry(run, call, seen_at_once=True)
+        finished = _carry(run, call)
+    except BaseException:
+        run.give_back(call)
+        raise
     finally:
         run.under_way.pop(call.call_id, None)
     run.write(finished.mutations)
@@ -35,25 +39,59 @@ def submit(run: Run, call: Call) -> CheckpointFuture[Any]:
     future: CheckpointFuture[Any] = CheckpointFuture(run, call.call_id)
     run.opened()
     # No closure: with its cells it is eight objects for the garbage collector to visit, for each call that waits.
-    run.shared.pool.submit(partial(_carry_submitted, run, call, future, copy_context()))
+    procedure = call_procedure(run, call, seen_at_once=False)
+    run.shared.pool.submit(partial(_carry_submitted, run, procedure, call, future, copy_context(), None))
     return future
 
 
-def _carry_submitted(run: Run, call: Call, future: CheckpointFuture[Any], context: Context) -> None:
+def _carry_submitted(
+    run: Run, procedure: Procedure, call: Call, future: CheckpointFuture[Any], context: Context, waiting: Waiting | None
+) -> None:
+    """Carry a submitted call to its end, or to where it waits for a place under a limit, off this thread."""
     if run.signal is not None or run.failed:
+        run.give_back(call)
         run.abandon(future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had failed"))
         return
     try:
-        finished = context.run(carry, run, call, seen_at_once=False)
+        if waiting is not None:
+            waiting.check()
+        outcome = context.run(_drive, run, procedure)
     except BaseException as error:  # noqa: BLE001  # a signal, SystemExit ...: the pool's thread must not die of it
+        run.give_back(call)
         run.abandon(future, error)
+        return
+    if isinstance(outcome, Finished):
+        run.finish(future, outcome)
     else:
-        run.finish(future, finished)
+        _wait_off_thread(run, procedure, call, future, context)
 
 
-def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
-    """Drive the procedure to its end on the calling thread."""
-    procedure = call_procedure(run, call, seen_at_once=seen_at_once)
+def _wait_off_thread(
+    run: Run, procedure: Procedure, call: Call, future: CheckpointFuture[Any], context: Context
+) -> None:
+    def wake() -> None:
+        run.shared.pool.submit(partial(_carry_submitted, run, procedure, call, future, context, waiting))
+
+    waiting = Waiting(run, call, wake)
+    run.shared.line.join(waiting)
+
+
+def _carry(run: Run, call: Call) -> Finished:
+    """Drive the procedure to its end on the body's thread."""
+    procedure = call_procedure(run, call, seen_at_once=True)
+    while True:
+        outcome = _drive(run, procedure)
+        if isinstance(outcome, Finished):
+            return outcome
+        woken = threading.Event()
+        waiting = Waiting(run, call, woken.set)
+        run.shared.line.join(waiting)
+        woken.wait()
+        waiting.check()
+
+
+def _drive(run: Run, procedure: Procedure) -> Finished | Take:
+    """Drive the procedure on the calling thread: to its end, or to where it needs places under limits."""
     answer: object = None
     while True:
         try:
@@ -62,6 +100,8 @@ def carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
             return end.value
         if isinstance(effect, Attempt):
             answer = _attempt(effect.call, effect.scope)
+        elif isinstance(effect, Take):
+            return effect
         elif isinstance(effect, LookUp):
             answer = run.look_up(effect.key)
         elif isinstance(effect, Write):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import update_wrapper
 from threading import TIMEOUT_MAX
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
+from kitaru.core.limit import of_executions
 from kitaru.core.references import reference_of
 from kitaru.core.retry import Retry, check_retries, is_number
 from kitaru.engine.binding import Binder
@@ -92,6 +93,7 @@ class BaseCheckpoint(Generic[P, R]):
         timeout: float | timedelta | None = None,
         type: str | None = None,
         on_drift: OnDrift | None = None,
+        limit: str | Sequence[str] | None = None,
     ) -> Self:
         """This checkpoint with other options, for one call or some.
 
@@ -104,6 +106,7 @@ class BaseCheckpoint(Generic[P, R]):
             timeout: Seconds, or a ``timedelta``, for one attempt.
             type: Label for surfaces.
             on_drift: What to do with a call that misses its record.
+            limit: Named limits; an empty list for none.
 
         Raises:
             KitaruUsageError: A wrong value.
@@ -115,6 +118,8 @@ class BaseCheckpoint(Generic[P, R]):
             changes["timeout"] = _seconds(timeout, self.name)
         if on_drift is not None:
             _check_on_drift(on_drift, self.name)
+        if limit is not None:
+            changes["limits"] = _limits(limit, self.name)
         check_cache(cache, self.name)
         _check_text(self.name, key=key, type=type)
         given = {name: value for name, value in changes.items() if value is not None}
@@ -233,6 +238,7 @@ def checkpoint(
     timeout: float | timedelta | None = None,
     name: str | None = None,
     on_drift: OnDrift = "rerun",
+    limit: str | Sequence[str] = (),
 ) -> CheckpointDecorator: ...
 def checkpoint(
     fn: Callable[..., Any] | None = None,
@@ -246,6 +252,7 @@ def checkpoint(
     timeout: float | timedelta | None = None,
     name: str | None = None,
     on_drift: OnDrift = "rerun",
+    limit: str | Sequence[str] = (),
 ) -> Any:
     """Make a function, sync or ``async def``, a checkpoint: work whose outcome is persisted (S2.1).
 
@@ -261,6 +268,8 @@ def checkpoint(
         name: The name under which calls are recorded. Default: the function's.
         on_drift: ``rerun`` (default) runs a call that misses its record; ``fail`` refuses it with
             ``KitaruDivergenceError`` where a record of the same checkpoint is left over (S3.3).
+        limit: Name of a limit, or several: each attempt waits for a place under every one of them, shared
+            by all processes of the store. See ``kitaru.configure(limits=...)``.
 
     Raises:
         KitaruUsageError: A wrong option, or not a plain function.
@@ -287,6 +296,7 @@ def checkpoint(
             cache=cache,
             timeout=None if timeout is None else _seconds(timeout, where),
             on_drift=on_drift,
+            limits=_limits(limit, where),
         )
         return AsyncCheckpoint(definition) if definition.is_async else Checkpoint(definition)
 
@@ -310,6 +320,20 @@ def _check_text(where: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None and not isinstance(value, str):
             raise KitaruUsageError(f"{where}: {name}={value!r}: a string is expected.")
+
+
+def _limits(limit: object, where: str) -> tuple[str, ...]:
+    given: list[object] = [limit] if isinstance(limit, str) else list(limit) if isinstance(limit, Iterable) else [limit]  # pyright: ignore[reportUnknownArgumentType]  # checked below
+    names = [name for name in given if isinstance(name, str) and name and name == name.strip()]
+    if len(names) != len(given):
+        raise KitaruUsageError(f"{where}: limit={limit!r}: the name of a limit, or a list of names, is expected.")
+    executions = [name for name in names if of_executions(name)]
+    if executions:
+        raise KitaruUsageError(
+            f"{where}: limit={executions[0]!r} counts executions, and they come under it by themselves. "
+            "Give the call a limit with a name of its own."
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def _check_on_drift(on_drift: object, where: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kitaru.core.image import ImageSettings
+from kitaru.core.limit import parse_limits
 from kitaru.core.retry import check_retries
 from kitaru.core.stack import LOCAL
 from kitaru.engine.context import current
@@ -39,6 +40,7 @@ def configure(
     allow_pickle: bool | None = None,
     max_threads: int | None = None,
     max_flows: int | None = None,
+    limits: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
     """Set options for this process; what is left out stays as it is.
 
@@ -53,6 +55,8 @@ def configure(
         allow_pickle: Whether values may be pickled (S4.2).
         max_threads: Most threads for submitted calls.
         max_flows: Most top-level flows that run at once in this process.
+        limits: Named limits, ``{"openai": {"at_once": 5, "per_minute": 60}}``, for all processes of the store.
+            They are added to those of ``[tool.kitaru.limits]``; what ``KitaruClient().limits.set`` says counts more.
 
     Raises:
         KitaruUsageError: A value is wrong, or a setting of the store comes too late, because this
@@ -75,6 +79,7 @@ def configure(
         "allow_pickle": allow_pickle,
         "max_threads": None if max_threads is None else positive(max_threads, "max_threads"),
         "max_flows": None if max_flows is None else positive(max_flows, "max_flows"),
+        "limits": None if limits is None else parse_limits(limits, owner),
     }
     late = [name for name, value in of_store.items() if value is not None]
     if late and process.in_use():

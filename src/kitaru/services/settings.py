@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kitaru.core.image import ImageSettings
+from kitaru.core.limit import parse_limits
 from kitaru.core.retry import check_retries
+from kitaru.core.rows import LimitRow
 from kitaru.errors import KitaruUsageError
 
 PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
@@ -26,6 +28,7 @@ PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "allow_pickle": bool,
     "max_threads": int,
     "max_flows": int,
+    "limits": dict,
 }
 """The keys of ``[tool.kitaru]`` in ``pyproject.toml``, and the types of their values."""
 
@@ -45,6 +48,7 @@ class Settings:
         max_flows: Most top-level flows that this process runs at once; the others are ``pending``.
         project: What tells the executions of this project from others in the same store: the folder of
             the nearest ``pyproject.toml`` or ``.kitaru``, else the working directory.
+        limits: Named limits, as this process declares them.
     """
 
     home: Path
@@ -54,6 +58,7 @@ class Settings:
     max_threads: int
     max_flows: int
     project: str
+    limits: tuple[LimitRow, ...] = ()
 
 
 class Given(NamedTuple):
@@ -97,7 +102,14 @@ def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
     for name in ("max_threads", "max_flows"):
         positive(given[name].value, name)
     folder = _project_folder()
-    return {**given, "project": Given(str(folder), "working directory")}
+    return {**given, "limits": _limits(overrides, project), "project": Given(str(folder), "working directory")}
+
+
+def _limits(overrides: Mapping[str, Any], project: Mapping[str, Any]) -> Given:
+    """Those of the project, and over them those of ``kitaru.configure``, by name."""
+    given: dict[str, tuple[int | None, int | None]] = {**project.get("limits", {}), **(overrides.get("limits") or {})}
+    source = "kitaru.configure()" if overrides.get("limits") else project_source() if given else DEFAULT
+    return Given(tuple(LimitRow(name, *bounds, declared=True) for name, bounds in given.items()), source)
 
 
 def _first(*layers: Given | None) -> Given:
@@ -167,6 +179,8 @@ def _checked(key: str, value: Any, file: Path) -> Any:
         return check_retries(value, owner)
     if key == "image":
         return ImageSettings.parse(value, owner)
+    if key == "limits":
+        return parse_limits(value, owner)
     if key in ("max_threads", "max_flows"):
         return positive(value, f"{owner} {key}")
     return value

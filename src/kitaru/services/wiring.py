@@ -15,6 +15,7 @@ from kitaru.core.clock import Clock, SystemClock
 from kitaru.core.ids import Ids, SystemIds
 from kitaru.core.ports import Store, Values
 from kitaru.engine import capture
+from kitaru.engine.admission import Line
 from kitaru.engine.code_digest import code_digest
 from kitaru.engine.committer import Committer
 from kitaru.engine.leases import LEASE_SECONDS, Lease
@@ -53,6 +54,7 @@ class Wiring:
             values=self.values,
             committer=self.committer,
             pool=Pool(settings.max_threads),
+            line=Line(self.store, settings.limits),
             clock=self.clock,
             ids=self.ids,
             code_digest=code_digest,
@@ -70,6 +72,7 @@ class Wiring:
     def close(self) -> None:
         """Stop running flows and close the store."""
         self.runner.end()
+        self.shared.line.end()
         capture.uninstall()
         self.store.close()
 

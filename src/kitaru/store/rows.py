@@ -66,7 +66,8 @@ def execution_values(row: ExecutionRow) -> Values:
         row.execution_id, row.project, row.flow, row.flow_ref, str(row.status), row.stack, row.inputs,
         row.input_digest, row.created_at, row.epoch, row.runner_id, row.parent_id, row.parent_call_id,
         row.original_id, row.retries, int(row.cache), row.image, row.code_digest, row.attempt, row.started_at,
-        row.ended_at, row.result, row.replay, row.deployment_version, row.snapshot, *failure_values(row.failure),
+        row.ended_at, row.result, row.replay, row.deployment_version, row.snapshot, row.priority,
+        *failure_values(row.failure),
     )  # fmt: skip
 
 
@@ -75,12 +76,12 @@ def read_execution(values: Values, tags: tuple[str, ...]) -> ExecutionRow:
     (
         execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
         parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-        result, replay, deployment_version, snapshot, *failure,
+        result, replay, deployment_version, snapshot, priority, *failure,
     ) = values  # fmt: skip
     return ExecutionRow(
         execution_id, project, flow, flow_ref, _STATUS[status], stack, inputs, input_digest, created_at, epoch,
         runner_id, parent_id, parent_call_id, original_id, retries, bool(cache), image, code_digest, attempt,
-        started_at, ended_at, result, read_failure(*failure), tags, replay, deployment_version, snapshot,
+        started_at, ended_at, result, read_failure(*failure), tags, replay, deployment_version, snapshot, priority,
     )  # fmt: skip
 
 

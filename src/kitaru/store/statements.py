@@ -37,11 +37,11 @@ CREATE_EXECUTION = f"""
 INSERT INTO executions (
     execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
     parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-    result, replay, deployment_version, snapshot, {_FAILURE}
+    result, replay, deployment_version, snapshot, priority, {_FAILURE}
 ) VALUES (
     :execution_id, :project, :flow, :flow_ref, :status, :stack, :inputs, :input_digest, :created_at, :epoch,
     :runner_id, :parent_id, :parent_call_id, :original_id, :retries, :cache, :image, :code_digest, :attempt,
-    :started_at, :ended_at, :result, :replay, :deployment_version, :snapshot, {_FAILURE_VALUES}
+    :started_at, :ended_at, :result, :replay, :deployment_version, :snapshot, :priority, {_FAILURE_VALUES}
 ) ON CONFLICT (execution_id) DO NOTHING
 """
 
@@ -108,7 +108,7 @@ SET_ATTEMPT = "UPDATE executions SET attempt = :number WHERE execution_id = :exe
 _EXECUTION = f"""
 SELECT execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
     parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-    result, replay, deployment_version, snapshot, {_FAILURE}
+    result, replay, deployment_version, snapshot, priority, {_FAILURE}
 FROM executions
 """
 
