@@ -83,11 +83,11 @@ def of_executions(name: str) -> bool:
     return name.startswith(("flow:", "stack:"))
 
 
-def parse_limits(given: object, owner: str) -> dict[str, tuple[int | None, int | None]]:
+def parse_limits(given: object, owner: str) -> dict[str, dict[str, int]]:
     """Limits as a configuration writes them, ``{"openai": {"at_once": 5, "per_minute": 60}}``, checked.
 
     Returns:
-        ``at_once`` and ``per_minute`` by name.
+        The same, without what is None.
 
     Raises:
         KitaruUsageError: See ``check_limit``; or an unknown field (the nearest one is named).
@@ -96,7 +96,7 @@ def parse_limits(given: object, owner: str) -> dict[str, tuple[int | None, int |
         raise KitaruUsageError(
             f'{owner}: limits={given!r}: a mapping such as {{"openai": {{"at_once": 5}}}} is expected.'
         )
-    limits: dict[str, tuple[int | None, int | None]] = {}
+    limits: dict[str, dict[str, int]] = {}
     table: dict[Any, Any] = dict(given)  # pyright: ignore[reportUnknownArgumentType]  # checked below
     for name, fields in table.items():
         if not isinstance(fields, Mapping):
@@ -108,7 +108,7 @@ def parse_limits(given: object, owner: str) -> dict[str, tuple[int | None, int |
                 hint = f"did you mean {near[0]!r}?" if near else f"the fields are {' and '.join(_FIELDS)}."
                 raise KitaruUsageError(f"{owner}: limit {name!r} has no field {field!r}; {hint}")
         check_limit(name, values.get("at_once"), values.get("per_minute"), owner)
-        limits[name] = (values.get("at_once"), values.get("per_minute"))
+        limits[name] = {field: value for field, value in values.items() if value is not None}
     return limits
 
 

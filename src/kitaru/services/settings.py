@@ -6,7 +6,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from kitaru.core.image import ImageSettings
 from kitaru.core.limit import parse_limits
 from kitaru.core.retry import check_retries
-from kitaru.core.rows import LimitRow
 from kitaru.errors import KitaruUsageError
 
 PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
@@ -48,7 +47,7 @@ class Settings:
         max_flows: Most top-level flows that this process runs at once; the others are ``pending``.
         project: What tells the executions of this project from others in the same store: the folder of
             the nearest ``pyproject.toml`` or ``.kitaru``, else the working directory.
-        limits: Named limits, as this process declares them.
+        limits: Named limits as this process declares them: ``at_once``, ``per_minute`` or both, by name.
     """
 
     home: Path
@@ -58,7 +57,7 @@ class Settings:
     max_threads: int
     max_flows: int
     project: str
-    limits: tuple[LimitRow, ...] = ()
+    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
 
 
 class Given(NamedTuple):
@@ -107,9 +106,9 @@ def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
 
 def _limits(overrides: Mapping[str, Any], project: Mapping[str, Any]) -> Given:
     """Those of the project, and over them those of ``kitaru.configure``, by name."""
-    given: dict[str, tuple[int | None, int | None]] = {**project.get("limits", {}), **(overrides.get("limits") or {})}
+    given: dict[str, Mapping[str, int]] = {**project.get("limits", {}), **(overrides.get("limits") or {})}
     source = "kitaru.configure()" if overrides.get("limits") else project_source() if given else DEFAULT
-    return Given(tuple(LimitRow(name, *bounds, declared=True) for name, bounds in given.items()), source)
+    return Given(given, source)
 
 
 def _first(*layers: Given | None) -> Given:

@@ -14,6 +14,7 @@ from typing import Any
 from kitaru.core.clock import Clock, SystemClock
 from kitaru.core.ids import Ids, SystemIds
 from kitaru.core.ports import Store, Values
+from kitaru.core.rows import LimitRow
 from kitaru.engine import capture
 from kitaru.engine.admission import Line
 from kitaru.engine.code_digest import code_digest
@@ -54,7 +55,7 @@ class Wiring:
             values=self.values,
             committer=self.committer,
             pool=Pool(settings.max_threads),
-            line=Line(self.store, settings.limits),
+            line=Line(self.store, _declared(settings)),
             clock=self.clock,
             ids=self.ids,
             code_digest=code_digest,
@@ -75,6 +76,13 @@ class Wiring:
         self.shared.line.end()
         capture.uninstall()
         self.store.close()
+
+
+def _declared(settings: Settings) -> tuple[LimitRow, ...]:
+    return tuple(
+        LimitRow(name, bounds.get("at_once"), bounds.get("per_minute"), declared=True)
+        for name, bounds in settings.limits.items()
+    )
 
 
 _lock = threading.Lock()

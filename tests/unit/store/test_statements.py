@@ -30,7 +30,7 @@ STATEMENTS: dict[str, str] = {
 STATEMENTS |= {f"DELETE_EXECUTION[{i}]": text for i, text in enumerate(statements.DELETE_EXECUTION)}
 STATEMENTS["TAGS"] = statements.get_tags(3)
 
-READ_WHOLE = {"RUNNERS", "REMOVE_EXPIRED", "LIST_STACKS", "LIMITS", "REMOVE_DEAD_SLOTS"}
+READ_WHOLE = {"RUNNERS", "REMOVE_EXPIRED", "LIST_STACKS", "LIMITS", "REMOVE_DEAD_SLOTS", "SERVES"}
 """Tables of a handful of rows, which are meant to be read whole."""
 
 _FILTERS = [name for name in ExecutionFilter._fields if name != "statuses"]
