@@ -7,7 +7,7 @@ from pathlib import Path
 from kitaru.core.clock import Clock
 from kitaru.core.ports import Store
 from kitaru.errors import KitaruUsageError
-from kitaru.store.sqlite import Database
+from kitaru.store.sqlite import SqliteDatabase
 from kitaru.store.store import SqlStore
 
 __all__ = ["open_store"]
@@ -35,7 +35,7 @@ def open_store(url: str, clock: Clock) -> Store:
     if name and (not name.startswith("/") or name == "/"):
         raise KitaruUsageError(f"The store {url!r} names no file: three slashes come before its path. {_POSSIBLE}")
     path = Path(name[1:]).expanduser().absolute() if name else None
-    return SqlStore(Database(path, clock, synchronous=_synchronous(url, query)))
+    return SqlStore(SqliteDatabase(path, clock, synchronous=_synchronous(url, query)))
 
 
 def _synchronous(url: str, query: str) -> str:

@@ -7,12 +7,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from kitaru.errors import KitaruStoreError
+from kitaru.store.database import Database
 from kitaru.store.forks import follow_forks
-from kitaru.store.sqlite import Database
-
-_INTERVAL = 0.025
-"""Seconds between two looks at the database file. One look takes about 5 microseconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +16,7 @@ _log = logging.getLogger(__name__)
 class Changes:
     """The subscriptions to one database.
 
-    A thread watches the file while there are subscribers; it sees every commit to it, this process's
+    A thread watches the database while there are subscribers; it sees every commit to it, this process's
     included. ``_listeners`` and ``_stop`` are written under ``_lock`` only; ``_listeners`` is replaced
     and never changed, so that it can be read without.
     """
@@ -46,10 +42,13 @@ class Changes:
 
         with self._lock:
             self._listeners += (entry,)
-            if self._stop is None and self._database.path is not None:
+            if self._stop is None and not self._database.alone:
                 self._stop = threading.Event()
                 self._thread = threading.Thread(
-                    target=self._watch, args=(self._stop,), name="kitaru-store-changes", daemon=True
+                    target=self._database.watch,
+                    args=(self._stop, self.notify),
+                    name="kitaru-store-changes",
+                    daemon=True,
                 )
                 self._thread.start()
         return unsubscribe
@@ -92,16 +91,3 @@ class Changes:
         self._stop = None
         self._thread = None
         self._lock.release()
-
-    def _watch(self, stop: threading.Event) -> None:
-        seen = None  # so the first look calls the listeners: a commit may have come before it
-        while not stop.wait(_INTERVAL):
-            try:
-                version = self._database.data_version()
-            except KitaruStoreError:
-                # The thread must not die of a disk that is away for a while. Who waits asks the store
-                # itself from time to time, and gets the error then.
-                continue
-            if version != seen:
-                seen = version
-                self.notify()

@@ -6,14 +6,13 @@ each of these transactions writes before it looks.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from kitaru.core.deployment import DEFAULT_TAG
 from kitaru.core.ports import DeploymentKey
 from kitaru.core.rows import DeploymentRow, TagRow
+from kitaru.store.database import Database, Writer
 from kitaru.store.rows import Values
-from kitaru.store.sqlite import Database
 
 # The port has a method called `list`, which hides the type inside the class.
 _Rows = list[DeploymentRow]
@@ -122,16 +121,16 @@ class SqlDeployments:
         values = row._asdict() | {"dirty": int(row.dirty), "cache": int(row.cache)}
         del values["tags"], values["version"]
         while True:
-            with self._database.write() as connection:
-                created = connection.execute(CREATE_DEPLOYMENT, values).fetchall()
+            with self._database.write() as writer:
+                created = writer.fetch(CREATE_DEPLOYMENT, values)
                 if not created:
                     continue  # another process was faster: count again
                 key = {"project": row.project, "flow": row.flow, "version": created[0][0]}
-                connection.execute(LOCK_FLOW, {"project": row.project, "flow": row.flow})
+                writer.execute(LOCK_FLOW, {"project": row.project, "flow": row.flow})
                 if key["version"] == 1:
-                    connection.execute(SET_TAG, key | {"tag": DEFAULT_TAG, "exclusive": 1})
+                    writer.execute(SET_TAG, key | {"tag": DEFAULT_TAG, "exclusive": 1})
                 if tag is not None:
-                    self._set(connection, key, tag, exclusive)
+                    self._set(writer, key, tag, exclusive)
                 return created[0][0]
 
     def get(self, key: DeploymentKey) -> DeploymentRow | None:
@@ -155,37 +154,37 @@ class SqlDeployments:
         return [TagRow(tag, version, bool(exclusive)) for tag, version, exclusive in found]
 
     def tag(self, key: DeploymentKey, tag: str, *, exclusive: bool) -> bool:
-        with self._database.write() as connection:
-            connection.execute(LOCK_FLOW, {"project": key.project, "flow": key.flow})
-            if not connection.execute(GET_DEPLOYMENT, key._asdict()).fetchall():
+        with self._database.write() as writer:
+            writer.execute(LOCK_FLOW, {"project": key.project, "flow": key.flow})
+            if not writer.fetch(GET_DEPLOYMENT, key._asdict()):
                 return False
-            self._set(connection, key._asdict(), tag, exclusive)
+            self._set(writer, key._asdict(), tag, exclusive)
         return True
 
     def untag(self, key: DeploymentKey, tag: str) -> bool:
-        with self._database.write() as connection:
-            connection.execute(LOCK_FLOW, {"project": key.project, "flow": key.flow})
-            return connection.execute(REMOVE_TAG, key._asdict() | {"tag": tag}).rowcount == 1
+        with self._database.write() as writer:
+            writer.execute(LOCK_FLOW, {"project": key.project, "flow": key.flow})
+            return writer.execute(REMOVE_TAG, key._asdict() | {"tag": tag}) == 1
 
     def unfinished(self, key: DeploymentKey, *, limit: int) -> _Ids:
         found = self._database.read(UNFINISHED_OF_VERSION, key._asdict() | {"limit": limit})
         return [execution_id for (execution_id,) in found]
 
     def delete(self, key: DeploymentKey) -> bool:
-        with self._database.write() as connection:
-            connection.execute(LOCK_FLOW, {"project": key.project, "flow": key.flow})
-            if connection.execute(DELETE_DEPLOYMENT, key._asdict()).rowcount != 1:
+        with self._database.write() as writer:
+            writer.execute(LOCK_FLOW, {"project": key.project, "flow": key.flow})
+            if writer.execute(DELETE_DEPLOYMENT, key._asdict()) != 1:
                 return False
-            connection.execute(REMOVE_TAGS, key._asdict())
+            writer.execute(REMOVE_TAGS, key._asdict())
         return True
 
-    def _set(self, connection: sqlite3.Connection, key: Mapping[str, object], tag: str, exclusive: bool) -> None:
+    def _set(self, writer: Writer, key: Mapping[str, object], tag: str, exclusive: bool) -> None:
         """Under the flow's lock: a tag that is exclusive once stays so, and leaves the version that it was at."""
-        present = connection.execute(TAGS_OF_FLOW, key).fetchall()
+        present = writer.fetch(TAGS_OF_FLOW, key)
         exclusive = exclusive or any(name == tag and is_exclusive for name, _, is_exclusive in present)
         if exclusive:
-            connection.execute(CLEAR_TAG, {**key, "tag": tag})
-        connection.execute(SET_TAG, {**key, "tag": tag, "exclusive": int(exclusive)})
+            writer.execute(CLEAR_TAG, {**key, "tag": tag})
+        writer.execute(SET_TAG, {**key, "tag": tag, "exclusive": int(exclusive)})
 
     def _rows(self, found: Sequence[Values]) -> _Rows:
         tags: dict[tuple[str, str], _Tags] = {}

@@ -21,9 +21,21 @@ from kitaru.core.failure import Failure
 from kitaru.core.mutations import ProgressMade, WaitAnswered
 from kitaru.core.rows import AttemptRow, CallRow, EventRow
 from kitaru.core.states import CallStatus, Status
-from kitaru.store import statements
+from kitaru.store.database import Database
 from kitaru.store.rows import Values
-from kitaru.store.sqlite import Database
+
+# Something has happened; without a time it happened now.
+ADD_EVENT = """
+INSERT INTO events (execution_id, call_id, at, kind, detail)
+VALUES (:execution_id, :call_id, COALESCE(:at, kitaru_now()), :kind, :detail)
+"""
+
+# The events behind a cursor.
+EVENTS_AFTER = """
+SELECT event_id, call_id, at, kind, detail FROM events
+WHERE execution_id = :execution_id AND event_id > :after ORDER BY event_id LIMIT :limit
+"""
+
 
 _LONGEST_MESSAGE = 1000
 """Characters of a failure's message in an event; all of it is in the record of the call."""
@@ -47,7 +59,7 @@ class SqlEvents:
 
     def after(self, execution_id: str, event_id: int, *, limit: int) -> list[EventRow]:
         parameters = {"execution_id": execution_id, "after": event_id, "limit": limit}
-        found = self._database.read(statements.EVENTS_AFTER, parameters)
+        found = self._database.read(EVENTS_AFTER, parameters)
         return [EventRow(id_, call_id, at, _KIND[kind], detail) for id_, call_id, at, kind, detail in found]
 
 

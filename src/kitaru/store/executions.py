@@ -9,9 +9,125 @@ from kitaru.core.ports import ExecutionFilter
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.errors import KitaruNotFoundError
-from kitaru.store import rows, statements
-from kitaru.store.runners import SqlRunners
-from kitaru.store.sqlite import Database
+from kitaru.store import rows
+from kitaru.store.database import Database
+from kitaru.store.runners import SqlRunners, of_flows
+
+# The columns of an ExecutionRow, without tags.
+_EXECUTION = f"""
+SELECT execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
+    parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
+    result, replay, deployment_version, snapshot, priority, {rows.FAILURE}
+FROM executions
+"""
+
+# One execution.
+GET_EXECUTION = f"{_EXECUTION} WHERE execution_id = :execution_id"
+
+# The status alone.
+GET_STATUS = "SELECT status FROM executions WHERE execution_id = :execution_id"
+
+# Executions, newest first; ``list_executions`` puts the conditions in.
+_LIST_EXECUTIONS = f"{_EXECUTION} WHERE {{conditions}} ORDER BY created_at DESC, execution_id DESC LIMIT :limit"
+
+_CONDITIONS = {
+    "flow": "flow = :flow",
+    "stack": "stack = :stack",
+    "tag": "execution_id IN (SELECT execution_id FROM execution_tags WHERE tag = :tag)",
+    "parent_id": "parent_id = :parent_id",
+    "original_id": "original_id = :original_id",
+    "project": "project = :project",
+    "created_after": "created_at >= :created_after",
+    "created_before": "created_at < :created_before",
+    "after": "(created_at, execution_id) < (:after_created_at, :after)",
+}
+
+# Where a page ended.
+GET_CREATED_AT = "SELECT created_at FROM executions WHERE execution_id = :execution_id"
+
+# Ids in a range of text.
+FIND_EXECUTIONS = """
+SELECT execution_id FROM executions
+WHERE execution_id >= :first AND execution_id < :behind ORDER BY execution_id LIMIT :limit
+"""
+
+# True where a running or pending execution's runner is unknown or its lease has run out. Dead runners
+# are removed from the table before this is asked. Pending without a runner is nobody's loss.
+_ORPHAN = """
+status IN ('running', 'pending')
+AND NOT EXISTS (
+    SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now()
+)
+"""
+
+# True where nobody runs an execution that should run.
+IS_ORPHAN = f"SELECT 1 FROM executions WHERE execution_id = :execution_id AND {_ORPHAN}"
+
+# Waiting executions whose timer is due: of this runner, or of none that lives. Dead runners are removed from
+# the table before this is asked.
+DUE = f"""{_EXECUTION}
+WHERE status = 'waiting' AND due_at <= kitaru_now() AND project = :project AND stack = :stack
+AND (runner_id = :runner_id OR NOT EXISTS (
+    SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now()
+))
+ORDER BY due_at LIMIT :limit
+"""
+
+# What was recorded for a runner to begin with, oldest first.
+PENDING_FOR_RUNNER = f"""{_EXECUTION}
+WHERE runner_id = :runner_id AND status = 'pending' ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+# Every row of an execution, the execution last.
+DELETE_EXECUTION = tuple(
+    f"DELETE FROM {table} WHERE execution_id = :execution_id"
+    for table in (
+        "execution_tags", "calls", "attempts", "waits", "artifacts", "metadata", "drift", "events", "logs",
+        "blob_references", "slots", "executions",
+    )
+)  # fmt: skip
+
+
+def list_executions(given: tuple[str, ...], statuses: int) -> str:
+    """The list statement with the conditions of ``given``, and ``statuses`` many of ``:status_N``."""
+    return _LIST_EXECUTIONS.format(conditions=conditions(given, statuses))
+
+
+def conditions(given: tuple[str, ...], statuses: int) -> str:
+    """What stands behind WHERE for a list of executions, as ``list_executions`` describes it."""
+    texts = [_CONDITIONS[name] for name in given]
+    if statuses:
+        texts.append("status IN " + _placeholders("status", statuses))
+    return " AND ".join(texts) or "1 = 1"
+
+
+def orphans(flows: int | None) -> str:
+    """Executions without a living runner, oldest first; of so many flows, ``:flow_0`` and so on."""
+    return f"""{_EXECUTION}
+WHERE {_ORPHAN} AND project = :project AND stack = :stack {"" if flows is None else of_flows(flows)}
+ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+
+def unowned(flows: int) -> str:
+    """Pending executions that are nobody's, oldest first."""
+    return f"""{_EXECUTION}
+WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack {of_flows(flows)}
+ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+
+def get_tags(count: int) -> str:
+    """The tags of ``count`` many executions ``:id_N``, each one's in the order in which they were given."""
+    return (
+        f"SELECT execution_id, tag FROM execution_tags WHERE execution_id IN {_placeholders('id', count)} "
+        "ORDER BY execution_id, position"
+    )
+
+
+def _placeholders(name: str, count: int) -> str:
+    return "(" + ", ".join(f":{name}_{index}" for index in range(count)) + ")"
+
 
 # The port has a method called `list`, which hides the type inside the class.
 _Rows = list[ExecutionRow]
@@ -29,11 +145,11 @@ class SqlExecutions:
         self._runners = runners
 
     def get(self, execution_id: str) -> ExecutionRow | None:
-        found = self._rows(self._database.read(statements.GET_EXECUTION, {"execution_id": execution_id}))
+        found = self._rows(self._database.read(GET_EXECUTION, {"execution_id": execution_id}))
         return found[0] if found else None
 
     def status(self, execution_id: str) -> Status | None:
-        found = self._database.read(statements.GET_STATUS, {"execution_id": execution_id})
+        found = self._database.read(GET_STATUS, {"execution_id": execution_id})
         return rows.status_of(found[0][0]) if found else None
 
     def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> _Rows:
@@ -45,7 +161,7 @@ class SqlExecutions:
         }
         if after is not None:
             parameters["after"] = after
-        statement = statements.list_executions(tuple(parameters), len(statuses))
+        statement = list_executions(tuple(parameters), len(statuses))
         if after is not None:
             parameters["after_created_at"] = self._created_at(after)
         parameters |= {f"status_{index}": str(status) for index, status in enumerate(statuses)}
@@ -53,18 +169,18 @@ class SqlExecutions:
 
     def find(self, prefix: str, *, limit: int) -> _Ids:
         parameters = {"first": prefix, "behind": prefix + _LAST_CHARACTER, "limit": limit}
-        return [execution_id for (execution_id,) in self._database.read(statements.FIND_EXECUTIONS, parameters)]
+        return [execution_id for (execution_id,) in self._database.read(FIND_EXECUTIONS, parameters)]
 
     def orphans(self, *, project: str, stack: str, flow_refs: Sequence[str] | None, limit: int) -> _Rows:
         self._runners.bury()
         parameters = {"project": project, "stack": stack, "limit": limit}
         if flow_refs is None:
-            return self._rows(self._database.read(statements.orphans(None), parameters))
-        return self._of_flows(statements.orphans, parameters, flow_refs)
+            return self._rows(self._database.read(orphans(None), parameters))
+        return self._of_flows(orphans, parameters, flow_refs)
 
     def unowned(self, *, project: str, stack: str, flow_refs: Sequence[str], limit: int) -> _Rows:
         parameters = {"project": project, "stack": stack, "limit": limit}
-        return self._of_flows(statements.unowned, parameters, flow_refs)
+        return self._of_flows(unowned, parameters, flow_refs)
 
     def _of_flows(
         self, statement: Callable[[int], str], parameters: Mapping[str, object], flow_refs: Sequence[str]
@@ -77,28 +193,28 @@ class SqlExecutions:
 
     def is_orphan(self, execution_id: str) -> bool:
         self._runners.bury()
-        return bool(self._database.read(statements.IS_ORPHAN, {"execution_id": execution_id}))
+        return bool(self._database.read(IS_ORPHAN, {"execution_id": execution_id}))
 
     def pending(self, *, runner_id: str, limit: int) -> _Rows:
         parameters = {"runner_id": runner_id, "limit": limit}
-        return self._rows(self._database.read(statements.PENDING_FOR_RUNNER, parameters))
+        return self._rows(self._database.read(PENDING_FOR_RUNNER, parameters))
 
     def due(self, *, runner_id: str, project: str, stack: str, limit: int) -> _Rows:
         self._runners.bury()
         parameters = {"runner_id": runner_id, "project": project, "stack": stack, "limit": limit}
-        return self._rows(self._database.read(statements.DUE, parameters))
+        return self._rows(self._database.read(DUE, parameters))
 
     def delete(self, execution_id: str) -> None:
-        with self._database.write() as connection:
-            found = connection.execute(statements.GET_STATUS, {"execution_id": execution_id}).fetchone()
-            status = rows.status_of(found[0]) if found else None
+        with self._database.write() as writer:
+            found = writer.fetch(GET_STATUS, {"execution_id": execution_id})
+            status = rows.status_of(found[0][0]) if found else None
             if status is None or not status.finished:
                 raise Conflict(status)
-            for statement in statements.DELETE_EXECUTION:
-                connection.execute(statement, {"execution_id": execution_id})
+            for statement in DELETE_EXECUTION:
+                writer.execute(statement, {"execution_id": execution_id})
 
     def _created_at(self, execution_id: str) -> int:
-        found = self._database.read(statements.GET_CREATED_AT, {"execution_id": execution_id})
+        found = self._database.read(GET_CREATED_AT, {"execution_id": execution_id})
         if not found:
             raise KitaruNotFoundError(
                 f"Execution {execution_id!r}, at which the last page ended, has been deleted. List from the start."
@@ -112,6 +228,6 @@ class SqlExecutions:
         for first in range(0, len(found), _MOST_AT_ONCE):
             part = found[first : first + _MOST_AT_ONCE]
             parameters = {f"id_{index}": values[0] for index, values in enumerate(part)}
-            for execution_id, tag in self._database.read(statements.get_tags(len(part)), parameters):
+            for execution_id, tag in self._database.read(get_tags(len(part)), parameters):
                 tags.setdefault(execution_id, []).append(tag)
         return [rows.read_execution(values, tuple(tags.get(values[0], ()))) for values in found]

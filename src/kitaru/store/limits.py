@@ -5,8 +5,6 @@ a lease. So the places of a dead process are free as soon as its death is known,
 them. Whoever takes places locks the rows of their limits first: what it counts is what it takes from.
 """
 
-# ruff: noqa: S608  # only conditions of this file are put into statements, never a value
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,8 +14,8 @@ from kitaru.core.clock import Microseconds
 from kitaru.core.ports import Admission, Ask
 from kitaru.core.rows import LimitRow, SlotRow
 from kitaru.store import rows
+from kitaru.store.database import Database
 from kitaru.store.runners import SqlRunners
-from kitaru.store.sqlite import Database
 
 # A limit that was set by hand. It replaces any other.
 SET_LIMIT = """
@@ -140,12 +138,12 @@ class SqlLimits:
     def set(self, row: LimitRow) -> None:
         statement = DECLARE_LIMIT if row.declared else SET_LIMIT
         parameters = {"name": row.name, "at_once": row.at_once, "per_minute": row.per_minute}
-        with self._database.write() as connection:
-            connection.execute(statement, parameters)
+        with self._database.write() as writer:
+            writer.execute(statement, parameters)
 
     def delete(self, name: str) -> bool:
-        with self._database.write() as connection:
-            return connection.execute(DELETE_LIMIT, {"name": name}).rowcount == 1
+        with self._database.write() as writer:
+            return writer.execute(DELETE_LIMIT, {"name": name}) == 1
 
     def list(self) -> _Limits:
         return [
@@ -171,33 +169,29 @@ class SqlLimits:
             seen = _look(self._database.read, names)
             if not _whose_turn(seen, asks) and len(seen) == len(names):
                 return _admission((), names, seen)
-        with self._database.write(sync=False) as connection:
-
-            def execute(statement: str, parameters: Mapping[str, object]) -> list[rows.Values]:
-                return connection.execute(statement, parameters).fetchall()
-
+        with self._database.write(sync=False) as writer:
             for name in names:  # in one order everywhere, so that nobody waits for each other
-                connection.execute(LOCK_LIMIT, {"name": name})
-            connection.executemany(JOIN_LINE, _joining(joining))
-            seen = _look(execute, names)
+                writer.execute(LOCK_LIMIT, {"name": name})
+            writer.put(JOIN_LINE, _joining(joining))
+            seen = _look(writer.fetch, names)
             taken = _whose_turn(seen, (*asks, *joining))
             for ask in taken:
                 for name in ask.limits:
-                    connection.execute(TAKE_SLOT, _slot(name, ask))
+                    writer.put(TAKE_SLOT, [_slot(name, ask)])
                     if seen[name].has_rate:
-                        connection.execute(REMOVE_USES, {"name": name})
-                        connection.execute(ADD_USE, {"name": name})
+                        writer.put(REMOVE_USES, [(name,)])
+                        writer.put(ADD_USE, [(name,)])
         return _admission(taken, names, seen)
 
     def leave(self, asks: Sequence[Ask]) -> None:
         if asks:
-            with self._database.write(sync=False) as connection:
-                connection.executemany(LEAVE_LIMIT, [_slot(name, ask) for ask in asks for name in ask.limits])
+            with self._database.write(sync=False) as writer:
+                writer.put(LEAVE_LIMIT, [_slot(name, ask) for ask in asks for name in ask.limits])
 
     def sweep(self) -> None:
         self._runners.bury()
-        with self._database.write(sync=False) as connection:
-            connection.execute(REMOVE_DEAD_SLOTS, {})
+        with self._database.write(sync=False) as writer:
+            writer.execute(REMOVE_DEAD_SLOTS)
 
 
 def _look(execute: _Execute, names: Iterable[str]) -> dict[str, _Room]:
@@ -228,13 +222,9 @@ def _admission(taken: tuple[Ask, ...], names: Iterable[str], seen: Mapping[str, 
     return Admission(taken, unknown, min(times, default=None), max((room.now for room in seen.values()), default=0))
 
 
-def _joining(asks: Sequence[Ask]) -> list[dict[str, object]]:
-    return [
-        {**_slot(name, ask), "epoch": ask.epoch, "priority": ask.priority, "turn": turn}
-        for turn, ask in enumerate(asks)
-        for name in ask.limits
-    ]
+def _joining(asks: Sequence[Ask]) -> list[rows.Values]:
+    return [(*_slot(name, ask), ask.epoch, ask.priority, turn) for turn, ask in enumerate(asks) for name in ask.limits]
 
 
-def _slot(name: str, ask: Ask) -> dict[str, object]:
-    return {"name": name, "execution_id": ask.execution_id, "call_id": ask.call_id}
+def _slot(name: str, ask: Ask) -> rows.Values:
+    return name, ask.execution_id, ask.call_id

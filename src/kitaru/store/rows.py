@@ -26,6 +26,10 @@ _CALL_KIND: Mapping[str, CallKind] = {str(member): member for member in CallKind
 _WAIT_STATUS: Mapping[str, WaitStatus] = {str(member): member for member in WaitStatus}
 _ORIGIN: Mapping[str, FailureOrigin] = {str(member): member for member in FailureOrigin}
 
+FAILURE = "failure_type, failure_message, failure_origin, failure_detail"
+FAILURE_VALUES = ":failure_type, :failure_message, :failure_origin, :failure_detail"
+"""The columns of a failure, and their parameters."""
+
 _NO_FAILURE: tuple[str | None, ...] = (None, None, None, None)
 
 

@@ -2,13 +2,75 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from kitaru.core.rows import RunnerRow
-from kitaru.store import statements
+from kitaru.store.database import Database, Writer
 from kitaru.store.liveness import RunnerLocks
-from kitaru.store.sqlite import Database
+
+# A runner, with a lease from now on.
+REGISTER_RUNNER = """
+INSERT INTO runners (runner_id, stack, host, pid, lease_until)
+VALUES (:runner_id, :stack, :host, :pid, kitaru_now() + :lease)
+ON CONFLICT (runner_id) DO UPDATE SET
+    stack = excluded.stack, host = excluded.host, pid = excluded.pid, lease_until = excluded.lease_until
+"""
+
+# Renew a lease that has not run out.
+RENEW_LEASE = """
+UPDATE runners SET lease_until = kitaru_now() + :lease
+WHERE runner_id = :runner_id AND lease_until > kitaru_now()
+"""
+
+# Forget a runner.
+REMOVE_RUNNER = "DELETE FROM runners WHERE runner_id = :runner_id"
+
+# Forget runners whose lease has run out: it is never renewed. Keeps the table as small as it is in use.
+REMOVE_EXPIRED = "DELETE FROM runners WHERE lease_until <= kitaru_now()"
+
+# True where a runner's lease has not run out.
+HAS_LEASE = "SELECT 1 FROM runners WHERE runner_id = :runner_id AND lease_until > kitaru_now()"
+
+# All runners. The table has a row per process that runs executions; reading it whole is right.
+RUNNERS = "SELECT runner_id, stack, host, pid, lease_until FROM runners ORDER BY runner_id"
+
+# True where a stack has a living runner.
+SERVES = "SELECT 1 FROM runners WHERE stack = :stack AND lease_until > kitaru_now() LIMIT 1"
+
+# True where a stack has a pending execution that is nobody's.
+HAS_UNOWNED = """
+SELECT 1 FROM executions
+WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack LIMIT 1
+"""
+
+# A pending execution that a runner cannot run is nobody's again.
+UNTAKE = """
+UPDATE executions SET runner_id = NULL
+WHERE execution_id = :execution_id AND runner_id = :runner_id AND status = 'pending'
+"""
+
+# What was pending for a runner that ends is nobody's again.
+UNTAKE_ALL = "UPDATE executions SET runner_id = NULL WHERE runner_id = :runner_id AND status = 'pending'"
+
+
+def take(apart_from: int) -> str:
+    """Give a runner pending executions that are nobody's: one statement, so no two runners get the same."""
+    return f"""
+UPDATE executions SET runner_id = :runner_id
+WHERE status = 'pending' AND runner_id IS NULL AND execution_id IN (
+    SELECT execution_id FROM executions
+    WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack
+    {of_flows(apart_from, "NOT IN") if apart_from else ""}
+    ORDER BY priority DESC, created_at, execution_id LIMIT :limit
+)
+RETURNING execution_id
+"""
+
+
+def of_flows(count: int, how: str = "IN") -> str:
+    """A condition on the function of an execution: ``:flow_0`` and so on."""
+    return f"AND flow_ref {how} ({', '.join(f':flow_{index}' for index in range(count))})"
+
 
 # The port has a method called `list`, which hides the type inside the class.
 _Rows = list[RunnerRow]
@@ -31,44 +93,44 @@ class SqlRunners:
             "pid": row.pid,
             "lease": _microseconds(lease_seconds),
         }
-        with self._database.write() as connection:
-            connection.execute(statements.REMOVE_EXPIRED)
-            connection.execute(statements.REGISTER_RUNNER, parameters)
+        with self._database.write() as writer:
+            writer.execute(REMOVE_EXPIRED)
+            writer.execute(REGISTER_RUNNER, parameters)
 
     def heartbeat(self, runner_id: str, *, lease_seconds: float) -> bool:
         parameters = {"runner_id": runner_id, "lease": _microseconds(lease_seconds)}
-        with self._database.write() as connection:
-            return connection.execute(statements.RENEW_LEASE, parameters).rowcount == 1
+        with self._database.write() as writer:
+            return writer.execute(RENEW_LEASE, parameters) == 1
 
     def retire(self, runner_id: str) -> None:
-        with self._database.write() as connection:
-            connection.execute(statements.REMOVE_RUNNER, {"runner_id": runner_id})
-            connection.execute(statements.UNTAKE_ALL, {"runner_id": runner_id})
+        with self._database.write() as writer:
+            writer.execute(REMOVE_RUNNER, {"runner_id": runner_id})
+            writer.execute(UNTAKE_ALL, {"runner_id": runner_id})
         self._locks.release(runner_id)
 
     def serves(self, stack: str) -> bool:
         self.bury()
-        return bool(self._database.read(statements.SERVES, {"stack": stack}))
+        return bool(self._database.read(SERVES, {"stack": stack}))
 
     def take(self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int) -> Sequence[str]:
         place = {"project": project, "stack": stack}
-        if not self._database.read(statements.HAS_UNOWNED, place):
+        if not self._database.read(HAS_UNOWNED, place):
             return ()  # the usual answer, for which no writer has to wait
         flows = {f"flow_{index}": flow_ref for index, flow_ref in enumerate(apart_from)}
         parameters = {**place, **flows, "runner_id": runner_id, "limit": limit}
-        with self._database.write(sync=False) as connection:
-            return [found for (found,) in connection.execute(statements.take(len(flows)), parameters).fetchall()]
+        with self._database.write(sync=False) as writer:
+            return [found for (found,) in writer.fetch(take(len(flows)), parameters)]
 
     def untake(self, runner_id: str, execution_id: str) -> None:
-        with self._database.write() as connection:
-            connection.execute(statements.UNTAKE, {"runner_id": runner_id, "execution_id": execution_id})
+        with self._database.write() as writer:
+            writer.execute(UNTAKE, {"runner_id": runner_id, "execution_id": execution_id})
 
     def list(self) -> _Rows:
-        return [RunnerRow(*values) for values in self._database.read(statements.RUNNERS, {})]
+        return [RunnerRow(*values) for values in self._database.read(RUNNERS, {})]
 
-    def is_gone(self, connection: sqlite3.Connection, runner_id: str) -> bool:
+    def is_gone(self, writer: Writer, runner_id: str) -> bool:
         """True where the runner is unknown, dead or without a lease. Asked within a write transaction."""
-        leased = connection.execute(statements.HAS_LEASE, {"runner_id": runner_id}).fetchone() is not None
+        leased = bool(writer.fetch(HAS_LEASE, {"runner_id": runner_id}))
         return not leased or self._locks.is_dead(runner_id)
 
     def bury(self) -> None:
@@ -76,8 +138,8 @@ class SqlRunners:
         dead = [row.runner_id for row in self.list() if self._locks.is_dead(row.runner_id)]
         if not dead:
             return
-        with self._database.write() as connection:
-            connection.executemany(statements.REMOVE_RUNNER, [{"runner_id": runner_id} for runner_id in dead])
+        with self._database.write() as writer:
+            writer.put(REMOVE_RUNNER, [(runner_id,) for runner_id in dead])
         for runner_id in dead:  # after the row: a row without a file would count as alive
             self._locks.remove(runner_id)
 

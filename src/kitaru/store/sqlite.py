@@ -4,28 +4,81 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from kitaru.core.clock import Clock, SystemClock
 from kitaru.errors import KitaruStoreError
-from kitaru.store.faults import is_busy, store_error
+from kitaru.store.database import NOTHING, PARAMETER, Unchanged, Unwritable
 from kitaru.store.forks import follow_forks
 from kitaru.store.migrate import check, migrate
 from kitaru.store.rows import Values
+from kitaru.store.sqlite_faults import UNWRITABLE, is_busy, store_error
 
 BUSY_SECONDS = 10.0
 """How long a write waits for another process before it gives up."""
 
 _IDLE_READERS = 8
 
+_INTERVAL = 0.025
+"""Seconds between two looks at the database file. One look takes about 5 microseconds."""
+
 # Waiting for another process is waiting for the real world, whatever clock a test has injected.
 _machine = SystemClock()
 _never = threading.Event()
 
 
-class Database:
+@cache
+def _positional(statement: str) -> str:
+    return PARAMETER.sub("?", statement)
+
+
+class SqliteWriter:
+    """The ``Writer`` port: every statement runs at once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Mapping[str, object] = NOTHING) -> int:
+        try:
+            return self._connection.execute(statement, values).rowcount
+        except UNWRITABLE as error:
+            raise Unwritable(str(error)) from error
+
+    def fetch(self, statement: str, values: Mapping[str, object] = NOTHING) -> list[Values]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except UNWRITABLE as error:
+            raise Unwritable(str(error)) from error
+
+    def put(self, statement: str, rows: Sequence[Values]) -> None:
+        self._put(statement, rows)
+
+    def put_each(self, statement: str, rows: Sequence[Values]) -> None:
+        if self._put(statement, rows) != len(rows):
+            raise Unchanged
+
+    def _put(self, statement: str, rows: Sequence[Values]) -> int:
+        try:
+            return self._connection.executemany(_positional(statement), rows).rowcount
+        except UNWRITABLE as error:
+            raise Unwritable(str(error)) from error
+
+    @contextmanager
+    def savepoint(self) -> Generator[None, None, None]:
+        self._connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK TO part")
+            raise
+        finally:
+            self._connection.execute("RELEASE part")
+
+
+class SqliteDatabase:
     """A SQLite file in WAL mode, or, where ``path`` is None, a database in memory.
 
     ``path`` is absolute, as connections are opened long after, wherever the process has gone.
@@ -40,6 +93,8 @@ class Database:
     def __init__(self, path: Path | None, clock: Clock, *, synchronous: str) -> None:
         self.path = path
         self.name = "in memory" if path is None else str(path)
+        self.folder = None if path is None else Path(f"{path}-runners")
+        self.alone = path is None
         self._clock = clock
         self._synchronous = synchronous
         self._lock = threading.Lock()
@@ -55,21 +110,35 @@ class Database:
         with self._lock:
             self._open_writer()
 
-    def read(self, statement: str, parameters: Mapping[str, object]) -> list[Values]:
+    def read(self, statement: str, values: Mapping[str, object]) -> list[Values]:
         """All rows of one SELECT."""
         if self.path is None:
             with self._lock:
-                return self._run(self._open_writer(), statement, parameters)
+                return self._run(self._open_writer(), statement, values)
         connection = self._take_reader()
         try:
-            rows = self._run(connection, statement, parameters)
+            rows = self._run(connection, statement, values)
         except BaseException:
             self._give_back(connection, keep=False)
             raise
         self._give_back(connection, keep=True)
         return rows
 
-    def data_version(self) -> tuple[int, int]:
+    def watch(self, stop: threading.Event, changed: Callable[[], None]) -> None:
+        """See ``Database.watch``."""
+        seen = None  # so the first look tells of a change: a commit may have come before it
+        while not stop.wait(_INTERVAL):
+            try:
+                version = self._data_version()
+            except KitaruStoreError:
+                # The thread must not die of a disk that is away for a while. Who waits asks the store
+                # itself from time to time, and gets the error then.
+                continue
+            if version != seen:
+                seen = version
+                changed()
+
+    def _data_version(self) -> tuple[int, int]:
         """A value that changes with every commit to the file, of this process or another."""
         with self._pool:
             if self._observer is None:
@@ -82,16 +151,16 @@ class Database:
                 self._observer = None
                 raise self.error(error) from error
 
-    def _run(self, connection: sqlite3.Connection, statement: str, parameters: Mapping[str, object]) -> list[Values]:
+    def _run(self, connection: sqlite3.Connection, statement: str, values: Mapping[str, object]) -> list[Values]:
         try:
-            return connection.execute(statement, parameters).fetchall()
+            return connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self.error(error) from error
         except UnicodeEncodeError:
             return []  # a parameter that is no valid text: no row can hold it, so none is found
 
     @contextmanager
-    def write(self, *, sync: bool = True) -> Generator[sqlite3.Connection, None, None]:
+    def write(self, *, sync: bool = True) -> Generator[SqliteWriter, None, None]:
         """One write transaction: committed at the end of the block, rolled back where it raises.
 
         Without ``sync`` it outlives this process at once, and a power cut only after the next transaction
@@ -102,7 +171,7 @@ class Database:
             try:
                 self._sync(connection, self._synchronous if sync else "NORMAL")
                 connection.execute("BEGIN IMMEDIATE")
-                yield connection
+                yield SqliteWriter(connection)
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
                 self._roll_back(connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kitaru.core.rows import StackRow
-from kitaru.store.sqlite import Database
+from kitaru.store.database import Database
 
 # The port has a method called `list`, which hides the type inside the class.
 _Rows = list[StackRow]
@@ -75,5 +75,5 @@ class SqlStacks:
         return self._write(USE_STACK, {"name": name})
 
     def _write(self, statement: str, parameters: dict[str, object]) -> bool:
-        with self._database.write() as connection:
-            return connection.execute(statement, parameters).rowcount == 1
+        with self._database.write() as writer:
+            return writer.execute(statement, parameters) == 1

@@ -1,10 +1,8 @@
 """Figures over executions, in one statement that is put together from what was asked for.
 
-Only words of this file and ``statements`` get into it; names that a caller chose are parameters. Plain
+Only words of this file and ``executions`` get into it; names that a caller chose are parameters. Plain
 SQL: percentiles by row numbers, because SQLite has no ``percentile_disc``.
 """
-
-# ruff: noqa: S608  # see above
 
 from __future__ import annotations
 
@@ -12,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from kitaru.core.ports import ExecutionFilter, GroupFigures
 from kitaru.core.statistics import Figures, Group, Grouping, Measure, Measured
-from kitaru.store import statements
-from kitaru.store.sqlite import Database
+from kitaru.store.database import Database
+from kitaru.store.executions import conditions
 
 _HOUR = 3_600_000_000
 
@@ -87,7 +85,7 @@ class SqlStatistics:
             name: value for name, value in where._asdict().items() if value is not None and name != "statuses"
         }
         statuses = where.statuses or ()
-        chosen = statements.conditions(tuple(parameters), len(statuses))
+        chosen = conditions(tuple(parameters), len(statuses))
         parameters |= {f"status_{index}": str(status) for index, status in enumerate(statuses)}
         parameters |= {f"g{index}": group.key for index, group in enumerate(group_by)}
         parameters |= {f"m{index}": measured.key for index, measured in enumerate(measures)}

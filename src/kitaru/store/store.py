@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from kitaru.core.mutations import CallRecorded, CallStarted, Commit, LinesPrinted, ProgressMade, Refusal
 from kitaru.core.ports import (
@@ -20,10 +18,11 @@ from kitaru.core.ports import (
     Statistics,
     Waits,
 )
-from kitaru.store.apply import Transaction
+from kitaru.store.apply import Transaction, apply
 from kitaru.store.artifacts import SqlArtifacts
 from kitaru.store.calls import SqlCalls
 from kitaru.store.changes import Changes
+from kitaru.store.database import Database, Writer
 from kitaru.store.deployments import SqlDeployments
 from kitaru.store.events import SqlEvents
 from kitaru.store.executions import SqlExecutions
@@ -31,19 +30,17 @@ from kitaru.store.limits import SqlLimits
 from kitaru.store.liveness import RunnerLocks
 from kitaru.store.logs import SqlLogs
 from kitaru.store.runners import SqlRunners
-from kitaru.store.sqlite import Database
 from kitaru.store.stacks import SqlStacks
 from kitaru.store.statistics import SqlStatistics
 from kitaru.store.waits import SqlWaits
 
 
 class SqlStore:
-    """A store in a SQLite database."""
+    """A store in a SQL database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        path = database.path
-        self._locks = RunnerLocks(None if path is None else Path(f"{path}-runners"))
+        self._locks = RunnerLocks(database.folder)
         self._changes = Changes(database)
         self._runners = SqlRunners(database, self._locks)
         self.executions: Executions = SqlExecutions(database, self._runners)
@@ -61,13 +58,13 @@ class SqlStore:
     def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:
         """See ``Store.commit``. A commit that holds a value no row can hold is answered by a ``Refusal``."""
         try:
-            with self._database.write(sync=not all(commit.hint for commit in commits)) as connection:
-                answers = self._transaction(connection).apply(commits)
+            with self._database.write(sync=not all(commit.hint for commit in commits)) as writer:
+                answers = apply(self._transaction(writer), commits)
         except Refusal as refusal:
             if len(commits) == 1:
                 return [refusal]
             answers = self._commit_apart(commits)
-        if self._changes.wanted and (self._database.path is None or _moves_an_execution(commits)):
+        if self._changes.wanted and (self._database.alone or _moves_an_execution(commits)):
             self._changes.notify()
         return answers
 
@@ -78,19 +75,17 @@ class SqlStore:
         fails in the middle, nothing at all has been written.
         """
         answers: list[Refusal | None] = []
-        with self._database.write() as connection:
+        with self._database.write() as writer:
             for commit in commits:
-                connection.execute("SAVEPOINT commit_apart")
                 try:
-                    answers += self._transaction(connection).apply([commit])
+                    with writer.savepoint():
+                        answers += apply(self._transaction(writer), [commit])
                 except Refusal as refusal:
-                    connection.execute("ROLLBACK TO commit_apart")
                     answers.append(refusal)
-                connection.execute("RELEASE commit_apart")
         return answers
 
-    def _transaction(self, connection: sqlite3.Connection) -> Transaction:
-        return Transaction(connection, lambda runner_id: self._runners.is_gone(connection, runner_id))
+    def _transaction(self, writer: Writer) -> Transaction:
+        return Transaction(writer, lambda runner_id: self._runners.is_gone(writer, runner_id))
 
     def changes(self, listener: Callable[[], None]) -> Callable[[], None]:
         """See ``Store.changes``. A commit that moves an execution calls the listeners on its own thread."""

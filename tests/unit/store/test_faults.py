@@ -126,8 +126,8 @@ def test_an_interrupted_write_leaves_no_transaction_open(tmp_path: Path) -> None
     database = store._database
 
     def interrupted() -> None:
-        with database.write() as connection:
-            connection.execute("INSERT INTO settings VALUES ('a', 'b')")
+        with database.write() as writer:
+            writer.execute("INSERT INTO settings VALUES ('a', 'b')")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -142,9 +142,9 @@ def test_a_connection_that_cannot_even_roll_back_is_replaced(tmp_path: Path) -> 
     database = store._database
 
     def broken() -> None:
-        with database.write() as connection:
-            connection.close()
-            connection.execute("SELECT 1")
+        with database.write() as writer:
+            database._writer.close()
+            writer.execute("SELECT 1")
 
     with pytest.raises(KitaruStoreError):
         broken()

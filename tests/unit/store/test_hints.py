@@ -8,21 +8,21 @@ import pytest
 
 from kitaru.core.clock import SystemClock
 from kitaru.core.mutations import Commit, ProgressMade
-from kitaru.store.sqlite import Database
+from kitaru.store.sqlite import SqliteDatabase
 from kitaru.store.store import SqlStore
 from tests.contract.stores import START, start
 
 MODES = {"FULL": 2, "NORMAL": 1}
 
 
-def mode(database: Database) -> int:
+def mode(database: SqliteDatabase) -> int:
     with database._lock:
         return database._open_writer().execute("PRAGMA synchronous").fetchone()[0]
 
 
 @pytest.mark.parametrize("chosen", MODES)
 def test_only_a_group_of_nothing_but_hints_goes_without_a_sync(tmp_path: Path, chosen: str) -> None:
-    database = Database(tmp_path / "kitaru.db", SystemClock(), synchronous=chosen)
+    database = SqliteDatabase(tmp_path / "kitaru.db", SystemClock(), synchronous=chosen)
     store = SqlStore(database)
     start(store)
     made = [ProgressMade("", START, "x", None)]
@@ -39,7 +39,7 @@ def test_only_a_group_of_nothing_but_hints_goes_without_a_sync(tmp_path: Path, c
 
 
 def test_a_new_writer_syncs_whatever_the_old_one_did_last(tmp_path: Path) -> None:
-    database = Database(tmp_path / "kitaru.db", SystemClock(), synchronous="FULL")
+    database = SqliteDatabase(tmp_path / "kitaru.db", SystemClock(), synchronous="FULL")
     with database.write(sync=False):
         pass
     assert database._writer is not None

@@ -95,9 +95,9 @@ def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("query", "level"), [("", 2), ("?synchronous=full", 2), ("?synchronous=normal", 1)])
 def test_every_commit_is_synced_unless_normal_is_chosen(tmp_path: Path, query: str, level: int) -> None:
     store = open_store(f"sqlite:///{tmp_path}/kitaru.db{query}", CLOCK)
-    with store._database.write() as connection:
-        assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with store._database.write() as writer:
+        assert writer.fetch("PRAGMA synchronous") == [(level,)]
+        assert writer.fetch("PRAGMA journal_mode") == [("wal",)]
     store.close()
 
 

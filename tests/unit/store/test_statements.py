@@ -6,7 +6,6 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 
@@ -14,28 +13,32 @@ from kitaru.core.clock import SystemClock
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.rows import ArtifactRow, AttemptRow, MetadataRow
 from kitaru.core.states import CallStatus
-from kitaru.store import limits, rows, stacks, statements
-from kitaru.store.sqlite import Database
+from kitaru.store import rows
+from kitaru.store.apply.calls import RECORD_ATTEMPT, RECORD_CALL, START_CALL
+from kitaru.store.apply.executions import CREATE_EXECUTION
+from kitaru.store.apply.kept import LOG_METADATA, SAVE_ARTIFACT
+from kitaru.store.calls import CACHED, MEMO
+from kitaru.store.database import parameters
+from kitaru.store.executions import PENDING_FOR_RUNNER, list_executions
+from kitaru.store.sqlite import SqliteDatabase
 from tests.contract.stores import call, execution
+from tests.unit.store.statements import SOURCES, STATEMENTS
 
-HOMES = (limits, stacks, statements)
-"""The modules that hold statements."""
-
-STATEMENTS: dict[str, str] = {
-    name: text
-    for home in HOMES
-    for name, text in vars(home).items()
-    if name.isupper() and not name.startswith("_") and isinstance(text, str)
+READ_WHOLE = {
+    "runners.RUNNERS",
+    "runners.REMOVE_EXPIRED",
+    "runners.SERVES",
+    "stacks.LIST_STACKS",
+    "limits.LIMITS",
+    "limits.REMOVE_DEAD_SLOTS",
+    "deployments.LIST_DEPLOYMENTS",
+    "deployments.DEPLOYED_FLOWS",
 }
-STATEMENTS |= {f"DELETE_EXECUTION[{i}]": text for i, text in enumerate(statements.DELETE_EXECUTION)}
-STATEMENTS["TAGS"] = statements.get_tags(3)
-
-READ_WHOLE = {"RUNNERS", "REMOVE_EXPIRED", "LIST_STACKS", "LIMITS", "REMOVE_DEAD_SLOTS", "SERVES"}
 """Tables of a handful of rows, which are meant to be read whole."""
 
 _FILTERS = [name for name in ExecutionFilter._fields if name != "statuses"]
 LISTS = {
-    " ".join([*given, f"statuses={statuses}"]): statements.list_executions(given, statuses)
+    " ".join([*given, f"statuses={statuses}"]): list_executions(given, statuses)
     for size in range(3)
     for given in combinations([*_FILTERS, "after"], size)
     for statuses in (0, 1, 3)
@@ -43,27 +46,26 @@ LISTS = {
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Database]:
-    opened = Database(None, SystemClock(), synchronous="FULL")
+def database() -> Iterator[SqliteDatabase]:
+    opened = SqliteDatabase(None, SystemClock(), synchronous="FULL")
     yield opened
     opened.close()
 
 
-def _plan(database: Database, text: str) -> list[str]:
-    parameters = dict.fromkeys(statements.parameters(text))
-    return [row[3] for row in database.read(f"EXPLAIN QUERY PLAN {text}", parameters)]
+def _plan(database: SqliteDatabase, text: str) -> list[str]:
+    return [row[3] for row in database.read(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(parameters(text)))]
 
 
 @pytest.mark.parametrize("name", STATEMENTS.keys() - READ_WHOLE)
-def test_no_statement_reads_a_whole_table(database: Database, name: str) -> None:
+def test_no_statement_reads_a_whole_table(database: SqliteDatabase, name: str) -> None:
     plan = _plan(database, STATEMENTS[name])
-    # A recursion scans its own queue, which is no table.
-    scans = [step for step in plan if step.startswith("SCAN") and step != "SCAN descendants"]
+    # A recursion scans its own queue, and values alone are one row: no tables.
+    scans = [step for step in plan if step.startswith("SCAN") and step not in ("SCAN descendants", "SCAN CONSTANT ROW")]
     assert scans == [], plan
 
 
 @pytest.mark.parametrize("text", LISTS.values(), ids=LISTS.keys())
-def test_every_list_goes_by_an_index(database: Database, text: str) -> None:
+def test_every_list_goes_by_an_index(database: SqliteDatabase, text: str) -> None:
     plan = _plan(database, text)
     walks = [step for step in plan if " executions" in step and "execution_tags" not in step]
     assert walks
@@ -72,28 +74,27 @@ def test_every_list_goes_by_an_index(database: Database, text: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["flow", "stack", "parent_id", "original_id", ""])
-def test_a_list_by_one_condition_needs_no_sorting(database: Database, given: str) -> None:
-    plan = _plan(database, statements.list_executions((given,) if given else (), 0))
+def test_a_list_by_one_condition_needs_no_sorting(database: SqliteDatabase, given: str) -> None:
+    plan = _plan(database, list_executions((given,) if given else (), 0))
     assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
-def test_what_a_runner_begins_with_is_not_sought_among_all_that_is_pending(database: Database) -> None:
-    (step,) = _plan(database, statements.PENDING_FOR_RUNNER)
+def test_what_a_runner_begins_with_is_not_sought_among_all_that_is_pending(database: SqliteDatabase) -> None:
+    (step,) = _plan(database, PENDING_FOR_RUNNER)
     assert "executions_pending (runner_id=?)" in step
 
 
-def test_the_cache_and_the_memo_go_by_their_indexes(database: Database) -> None:
-    assert _plan(database, statements.CACHED) == ["SEARCH calls USING INDEX calls_by_cache_key (cache_key=?)"]
-    search, _sort = _plan(database, statements.MEMO)
+def test_the_cache_and_the_memo_go_by_their_indexes(database: SqliteDatabase) -> None:
+    assert _plan(database, CACHED) == ["SEARCH calls USING INDEX calls_by_cache_key (cache_key=?)"]
+    search, _sort = _plan(database, MEMO)
     assert search.startswith("SEARCH calls USING INDEX")
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_every_statement_is_described(name: str) -> None:
-    if name.startswith(("DELETE_EXECUTION", "TAGS")):
-        name = "DELETE_EXECUTION"
-    source = "".join(Path(str(home.__file__)).read_text(encoding="utf-8") for home in HOMES)
-    assert re.search(rf"^# .+\n{name} = ", source, re.MULTILINE), f"{name} has no line above it that says what it does"
+    constant = name.split(".")[-1].split("[")[0]
+    described = re.search(rf"^# .+\n{constant} = ", SOURCES[name], re.MULTILINE)
+    assert described, f"{name} has no line above it that says what it does"
 
 
 @pytest.mark.parametrize("text", [*STATEMENTS.values(), *LISTS.values()])
@@ -119,10 +120,10 @@ FAILURE = {"failure_type": None, "failure_message": None, "failure_origin": None
 
 
 def _by_name(text: str, values: rows.Values) -> dict[str, object]:
-    return dict(zip(statements.parameters(text), values, strict=True))
+    return dict(zip(parameters(text), values, strict=True))
 
 
-@pytest.mark.parametrize("text", [statements.RECORD_CALL, statements.START_CALL])
+@pytest.mark.parametrize("text", [RECORD_CALL, START_CALL])
 def test_the_values_of_a_call_stand_in_the_order_of_the_statement(text: str) -> None:
     row = call(**{name: f"<{name}>" for name in call()._fields if name not in ("failure", "handled")}, handled=True)
     expected = {name: value for name, value in row._asdict().items() if name != "failure"}
@@ -132,22 +133,18 @@ def test_the_values_of_a_call_stand_in_the_order_of_the_statement(text: str) -> 
 def test_the_values_of_an_execution_stand_in_the_order_of_the_statement() -> None:
     row = execution(**{name: f"<{name}>" for name in execution()._fields if name not in ("failure", "cache", "tags")})
     expected = {name: value for name, value in row._asdict().items() if name not in ("failure", "tags")}
-    assert _by_name(statements.CREATE_EXECUTION, rows.execution_values(row)) == expected | FAILURE
+    assert _by_name(CREATE_EXECUTION, rows.execution_values(row)) == expected | FAILURE
 
 
 def test_the_values_of_small_rows_stand_in_the_order_of_their_statements() -> None:
     attempt = AttemptRow("step", 2, CallStatus.FAILED, 3, 4, None)
     values = attempt._asdict()
     del values["failure"]
-    assert _by_name(statements.RECORD_ATTEMPT, rows.attempt_values("e", attempt)) == values | FAILURE | {
-        "execution_id": "e"
-    }
+    assert _by_name(RECORD_ATTEMPT, rows.attempt_values("e", attempt)) == values | FAILURE | {"execution_id": "e"}
     item = MetadataRow("step", "key", "1", 1.0)
-    assert _by_name(statements.LOG_METADATA, rows.metadata_values("e", item)) == item._asdict() | {"execution_id": "e"}
+    assert _by_name(LOG_METADATA, rows.metadata_values("e", item)) == item._asdict() | {"execution_id": "e"}
     artifact = ArtifactRow("name", "step", "1", 5)
-    assert _by_name(statements.SAVE_ARTIFACT, rows.artifact_values("e", artifact)) == artifact._asdict() | {
-        "execution_id": "e"
-    }
+    assert _by_name(SAVE_ARTIFACT, rows.artifact_values("e", artifact)) == artifact._asdict() | {"execution_id": "e"}
 
 
 def test_only_plain_types_are_bound() -> None:

@@ -1,0 +1,108 @@
+"""What a database must be able to do: the port between SQL and SQLite or PostgreSQL.
+
+Everything in this package but the files named after a database stands on these two protocols. All
+statements are one text for both databases, with named parameters (``:name``); ``kitaru_now()`` is the
+database's clock in microseconds (S6.2). Nothing may be used that only one of the databases has.
+Conditions on ``status`` are literals where a partial index needs them. A statement is a constant beside
+its aggregate, with a line above it that says what it does.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from kitaru.errors import KitaruStoreError
+from kitaru.store.rows import Values
+
+NOTHING: Mapping[str, object] = {}
+"""The parameters of a statement that has none."""
+
+PARAMETER = re.compile(r":(\w+)")
+
+
+@cache
+def parameters(text: str) -> tuple[str, ...]:
+    """The names of the parameters, in the order of the text: the order of a row for ``put``."""
+    return tuple(PARAMETER.findall(text))
+
+
+class Unwritable(KitaruStoreError):
+    """A value fits no row: the commit that brought it is at fault, not the store."""
+
+
+class Unchanged(Exception):
+    """A row of ``put_each`` changed nothing. An answer, not a fault."""
+
+
+class Writer(Protocol):
+    """One write transaction, used by one thread. Every statement sees those before it."""
+
+    def execute(self, statement: str, values: Mapping[str, object] = NOTHING) -> int:
+        """Run a statement; the answer is how many rows it changed."""
+        ...
+
+    def fetch(self, statement: str, values: Mapping[str, object] = NOTHING) -> list[Values]:
+        """All rows of one statement."""
+        ...
+
+    def put(self, statement: str, rows: Sequence[Values]) -> None:
+        """Run a statement for each row; what it changes is not asked.
+
+        Rows are tuples, in the order of ``parameters(statement)``: they are written by the thousand, and
+        binding a tuple takes half the time of binding a mapping. A database may run them as late as with
+        the next statement whose answer is asked for, or at the end of the transaction.
+        """
+        ...
+
+    def put_each(self, statement: str, rows: Sequence[Values]) -> None:
+        """The same where each row must change one row of the table.
+
+        Raises ``Unchanged`` where one does not, at the latest at the end of the transaction, which is
+        rolled back by it.
+        """
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A part of the transaction that is undone alone where its block raises."""
+        ...
+
+
+class Database(Protocol):
+    """Connections to one database. All calls may be made from any thread.
+
+    ``name`` is what messages call it. ``folder`` is where the runners that share it keep their lock
+    files, None where they do not share a machine. ``alone`` is True where nobody else can change it.
+    """
+
+    name: str
+    folder: Path | None
+    alone: bool
+
+    def read(self, statement: str, values: Mapping[str, object]) -> list[Values]:
+        """All rows of one SELECT. A value that no row can hold is found nowhere."""
+        ...
+
+    def write(self, *, sync: bool = True) -> AbstractContextManager[Writer]:
+        """One write transaction: committed at the end of the block, rolled back where it raises.
+
+        Without ``sync`` it outlives this process at once, and a power cut only after the next transaction
+        that syncs. Raises ``KitaruStoreError`` where it was not written, or that cannot be known.
+        """
+        ...
+
+    def watch(self, stop: threading.Event, changed: Callable[[], None]) -> None:
+        """Call ``changed`` soon after each commit, of this process or another, until ``stop`` is set.
+
+        Only where it is not ``alone``. It is called at the beginning too, as a commit may have come before.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close every connection; those in use close when they are given back."""
+        ...
