@@ -12,7 +12,8 @@ import kitaru
 from kitaru import KitaruUserCodeError, checkpoint, flow
 from kitaru.engine.run import Run
 from kitaru.services import wiring
-from kitaru.services.active import Active, Runner
+from kitaru.services.active import Active
+from kitaru.services.runner import Runner
 from tests.acceptance.runs import TIMEOUT, Breakage, call_ids, failure_of, record, retry
 
 

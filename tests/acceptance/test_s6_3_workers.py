@@ -272,3 +272,16 @@ def test_s6_4_a_failed_execution_is_retried_by_the_workers_of_its_stack(scripts:
         (scripts.folder / "repaired").touch()
         assert KitaruClient().executions.retry("a").wait(PATIENCE) == child.process.pid
         end(child)
+
+
+def test_s6_3_a_project_has_the_same_name_wherever_it_lies(scripts: Scripts, tmp_path: Path) -> None:
+    elsewhere = Scripts(tmp_path / "elsewhere")
+    elsewhere.write("agent.py", AGENT)
+    submit(scripts, "quick", "unnamed")
+    for place in (scripts, elsewhere):
+        place.write("pyproject.toml", "[tool.kitaru]\nproject = 'refunds'\n")
+    submit(scripts, "quick", "a")
+    with a_worker(elsewhere) as child:
+        assert finished("a") == [child.process.pid] * 2
+        end(child)
+    assert KitaruClient().executions.get("unnamed").status is Status.PENDING

@@ -28,6 +28,7 @@ PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "max_threads": int,
     "max_flows": int,
     "limits": dict,
+    "project": str,
 }
 """The keys of ``[tool.kitaru]`` in ``pyproject.toml``, and the types of their values."""
 
@@ -45,8 +46,8 @@ class Settings:
         allow_pickle: Whether values may be pickled (S4.2).
         max_threads: Most threads for submitted calls in this process.
         max_flows: Most top-level flows that this process runs at once; the others are ``pending``.
-        project: What tells the executions of this project from others in the same store: the folder of
-            the nearest ``pyproject.toml`` or ``.kitaru``, else the working directory.
+        project: What tells the executions of this project from others in the same store: a name, where one is
+            given; else the folder of the nearest ``pyproject.toml`` or ``.kitaru``, else the working directory.
         limits: Named limits as this process declares them: ``at_once``, ``per_minute`` or both, by name.
     """
 
@@ -100,8 +101,10 @@ def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
         given[name] = _first(_override(overrides, name), variable, of_project, Given(default, DEFAULT))
     for name in ("max_threads", "max_flows"):
         positive(given[name].value, name)
-    folder = _project_folder()
-    return {**given, "limits": _limits(overrides, project), "project": Given(str(folder), "working directory")}
+    of_project = Given(project["project"], project_source()) if "project" in project else None
+    folder = Given(str(_project_folder()), "working directory")
+    name_of_project = _first(_variable("project"), of_project, folder)
+    return {**given, "limits": _limits(overrides, project), "project": name_of_project}
 
 
 def _limits(overrides: Mapping[str, Any], project: Mapping[str, Any]) -> Given:
