@@ -6,12 +6,13 @@ something to wake, and prints as JSON what it used while it was idle.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import kitaru
@@ -51,16 +52,18 @@ def _record(count: int) -> None:
     project = wiring().settings.project
     for first in range(0, count, _GROUP):
         ids = [f"waiting-{number}" for number in range(first, min(first + _GROUP, count))]
-        _commit(ids, None, lambda id_: ExecutionCreated(_execution(id_, project, now)))
-        _commit(ids, None, lambda _: Claimed("gone", Status.PENDING, 0, 1))
-        _commit(ids, 1, lambda id_: WaitOpened(_wait(now), _call(now)))
-        _commit(ids, 1, lambda id_: Suspended(("approval",), (), now + _A_DAY if id_.endswith(tuple("02468")) else None))
+        _commit(None, {id_: ExecutionCreated(_execution(id_, project, now)) for id_ in ids})
+        _commit(None, dict.fromkeys(ids, Claimed("gone", Status.PENDING, 0, 1)))
+        _commit(1, dict.fromkeys(ids, WaitOpened(_wait(now), _call(now))))
+        due = itertools.cycle((now + _A_DAY, None))
+        _commit(1, {id_: Suspended(("approval",), (), next(due)) for id_ in ids})
     store.runners.retire("gone")
 
 
-def _commit(ids: list[str], epoch: int | None, mutation: object) -> None:
-    answers = wiring().store.commit([Commit(id_, epoch, (mutation(id_),)) for id_ in ids])  # type: ignore[operator]
-    assert not any(answers)
+def _commit(epoch: int | None, mutations: Mapping[str, Mutation]) -> None:
+    answers = wiring().store.commit([Commit(id_, epoch, (one,)) for id_, one in mutations.items()])
+    if any(answers):
+        raise RuntimeError(f"the store refused: {answers}")
 
 
 def _execution(execution_id: str, project: str, now: int) -> ExecutionRow:

@@ -186,6 +186,22 @@ def test_s1_10_the_end_of_a_child_wakes_its_parent(store: Store, end: Status) ->
     assert store.executions.status("exec") is Status.PENDING
 
 
+def test_s5_8_the_first_of_all_timers_is_told(store: Store, clock: ManualClock) -> None:
+    def first(project: str = "project", stack: str = "local") -> int | None:
+        return store.executions.next_due(project=project, stack=stack)
+
+    assert first() is None
+    for execution_id, seconds in (("later", 30), ("sooner", 20), ("never", None)):
+        epoch = start(store, execution_id)
+        due_at = None if seconds is None else clock.now() + seconds * SECOND
+        assert commit(store, epoch, suspended(due_at=due_at), execution_id=execution_id) is None
+    assert first() == START + 20 * SECOND
+    assert first(project="another") is first(stack="another") is None
+    moved = StatusChanged(Status.CANCELLED, clock.now(), from_statuses=(Status.WAITING,))
+    assert commit(store, None, moved, execution_id="sooner") is None
+    assert first() == START + 30 * SECOND
+
+
 def test_s5_8_what_is_due_is_found_by_its_runner_and_by_others_once_that_is_gone(
     store: Store, clock: ManualClock
 ) -> None:

@@ -93,6 +93,10 @@ class Executions(Protocol):
         """Waiting executions whose timer is due: this runner's own, and those of the project without a living one."""
         ...
 
+    def next_due(self, *, project: str, stack: str) -> Microseconds | None:
+        """When the first timer of a waiting execution is due, whoever's it is; None where there is none."""
+        ...
+
     def delete(self, execution_id: str) -> None:
         """Delete a finished execution and all its rows. Blobs stay until they are cleaned.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kitaru.core.clock import Clock
+from kitaru.core.clock import Clock, Microseconds
 from kitaru.core.ports import Store
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
@@ -58,6 +58,7 @@ class Pickup:
         self._swept_at: float | None = None
         self._changed = True
         self._looked_at = 0.0
+        self._next_due: Microseconds | None = None
         self.has_orphans_left = takes is not NOTHING
         """True until a sweep has found a place for all orphans."""
 
@@ -87,11 +88,15 @@ class Pickup:
         """Go on with what was parked here and has been woken, what is due, and what is nobody's yet."""
         runner_id, stack = self._runner.lease.runner_id, self._runner.lease.stack
         executions = self._store.executions
-        rows = executions.due(runner_id=runner_id, project=self._project, stack=stack, limit=_LIMIT)
+        rows: list[ExecutionRow] = []
         now = self._clock.monotonic()
-        if self._changed or now - self._looked_at >= _LOOK_SECONDS:
+        look = self._changed or now - self._looked_at >= _LOOK_SECONDS
+        if look:
             self._changed, self._looked_at = False, now
             rows += self._pending(runner_id, stack)
+            self._next_due = executions.next_due(project=self._project, stack=stack)
+        if look or (self._next_due is not None and self._next_due <= self._clock.now()):
+            rows += executions.due(runner_id=runner_id, project=self._project, stack=stack, limit=_LIMIT)
         # One that has never run, and that nobody has taken, is in the queue, and begins when there is a place for it.
         self._pick_up(row for row in rows if row.epoch > 0 or row.runner_id is None or row.execution_id in self._taken)
 

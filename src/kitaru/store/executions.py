@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from kitaru.core.clock import Microseconds
 from kitaru.core.mutations import Conflict
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.rows import ExecutionRow
@@ -73,6 +74,12 @@ AND (runner_id = :runner_id OR NOT EXISTS (
 ORDER BY due_at LIMIT :limit
 """
 
+# When the first of all timers is due.
+NEXT_DUE = """
+SELECT MIN(due_at) FROM executions
+WHERE status = 'waiting' AND due_at IS NOT NULL AND project = :project AND stack = :stack
+"""
+
 # What was recorded for a runner to begin with, oldest first.
 PENDING_FOR_RUNNER = f"""{_EXECUTION}
 WHERE runner_id = :runner_id AND status = 'pending' ORDER BY created_at, execution_id LIMIT :limit
@@ -110,10 +117,10 @@ ORDER BY created_at, execution_id LIMIT :limit
 
 
 def unowned(flows: int) -> str:
-    """Pending executions that are nobody's, oldest first."""
+    """Pending executions that are nobody's, those of the highest priority and oldest first."""
     return f"""{_EXECUTION}
 WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack {of_flows(flows)}
-ORDER BY created_at, execution_id LIMIT :limit
+ORDER BY priority DESC, created_at, execution_id LIMIT :limit
 """
 
 
@@ -203,6 +210,9 @@ class SqlExecutions:
         self._runners.bury()
         parameters = {"runner_id": runner_id, "project": project, "stack": stack, "limit": limit}
         return self._rows(self._database.read(DUE, parameters))
+
+    def next_due(self, *, project: str, stack: str) -> Microseconds | None:
+        return self._database.read(NEXT_DUE, {"project": project, "stack": stack})[0][0]
 
     def delete(self, execution_id: str) -> None:
         with self._database.write() as writer:

@@ -19,7 +19,8 @@ from kitaru.store.apply.executions import CREATE_EXECUTION
 from kitaru.store.apply.kept import LOG_METADATA, SAVE_ARTIFACT
 from kitaru.store.calls import CACHED, MEMO
 from kitaru.store.database import parameters
-from kitaru.store.executions import PENDING_FOR_RUNNER, list_executions
+from kitaru.store.executions import DUE, NEXT_DUE, PENDING_FOR_RUNNER, list_executions, orphans, unowned
+from kitaru.store.runners import HAS_UNOWNED, take
 from kitaru.store.sqlite import SqliteDatabase
 from tests.contract.stores import call, execution
 from tests.unit.store.statements import SOURCES, STATEMENTS
@@ -82,6 +83,27 @@ def test_a_list_by_one_condition_needs_no_sorting(database: SqliteDatabase, give
 def test_what_a_runner_begins_with_is_not_sought_among_all_that_is_pending(database: SqliteDatabase) -> None:
     (step,) = _plan(database, PENDING_FOR_RUNNER)
     assert "executions_pending (runner_id=?)" in step
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        (DUE, "executions_due (project=? AND stack=? AND due_at<?)"),
+        (NEXT_DUE, "executions_due (project=? AND stack=? AND due_at>?)"),
+        (orphans(None), "executions_live (project=? AND stack=?)"),
+        (orphans(2), "executions_live (project=? AND stack=?)"),
+        (unowned(2), "executions_unowned (project=? AND stack=?)"),
+        (take(2), "executions_unowned (project=? AND stack=?)"),
+        (HAS_UNOWNED, "executions_unowned (project=? AND stack=?)"),
+    ],
+)
+def test_s5_3_what_stands_still_is_not_gone_through_again_and_again(
+    database: SqliteDatabase, text: str, index: str
+) -> None:
+    plan = _plan(database, text)
+    walks = [step for step in plan if "executions" in step and "sqlite_autoindex" not in step]
+    assert [step.rpartition("USING INDEX ")[2] for step in walks] == [index]
+    assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
 def test_the_cache_and_the_memo_go_by_their_indexes(database: SqliteDatabase) -> None:
