@@ -12,6 +12,7 @@ from kitaru.core.failure import Failure
 from kitaru.core.mutations import (
     CallStarted,
     Claimed,
+    Commit,
     Conflict,
     Fenced,
     Mutation,
@@ -137,6 +138,16 @@ def test_the_end_of_an_execution_closes_its_waits(store: Store, end: Status) -> 
 
 
 # ── suspending ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", [Status.COMPLETED, Status.CANCELLED])
+def test_an_end_that_shares_the_transaction_of_the_question_closes_it(store: Store, end: Status) -> None:
+    epoch = start(store)
+    by = epoch if end is Status.COMPLETED else None  # whoever cancels does not own it
+    asking, ending = Commit("exec", epoch, [opened()]), Commit("exec", by, [StatusChanged(end, START + 2)])
+    assert list(store.commit([asking, ending])) == [None, None]
+    assert waits(store)["w"].status is WaitStatus.CLOSED
+    assert store.waits.open(flow=None, since=0, limit=5) == []
 
 
 def test_s5_2_a_suspended_execution_is_woken_by_its_answer_and_stays_with_its_runner(store: Store) -> None:

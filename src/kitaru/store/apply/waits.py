@@ -57,9 +57,11 @@ WHERE execution_id = :execution_id AND status = 'waiting'
 
 def open_wait(transaction: Transaction, execution_id: str, mutation: WaitOpened) -> None:
     """See ``WaitOpened``."""
-    transaction.add(OPEN_WAIT, rows.wait_values(execution_id, mutation.row))
+    # In its place among the others: what shares the transaction may answer it, close it, or end its execution.
+    transaction.flush()
+    transaction.writer.put(OPEN_WAIT, [rows.wait_values(execution_id, mutation.row)])
+    transaction.writer.put(START_CALL, [rows.call_values(execution_id, mutation.call)])
     transaction.add(events.ADD_EVENT, events.of_start(execution_id, mutation.call))
-    transaction.add(START_CALL, rows.call_values(execution_id, mutation.call))
 
 
 def suspend(transaction: Transaction, execution_id: str, mutation: Suspended) -> None:
@@ -67,7 +69,6 @@ def suspend(transaction: Transaction, execution_id: str, mutation: Suspended) ->
     state = transaction.state(execution_id)
     if state is None or not may_follow(state.status, Status.WAITING):
         raise Conflict(state.status if state else None)
-    transaction.flush()  # the wait itself may be in this very commit
     if _has_come(transaction, execution_id, mutation):
         raise Conflict(state.status)
     parameters = {"execution_id": execution_id, "due_at": mutation.due_at}
