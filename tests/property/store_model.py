@@ -78,6 +78,13 @@ class Model:
             return refusal
         return None
 
+    def retire(self, runner_id: str) -> None:
+        """What was pending for it is nobody's again."""
+        del self.runners[runner_id]
+        for found in self.executions.values():
+            if (found.status, found.runner_id) == (Status.PENDING, runner_id):
+                found.runner_id = None
+
     def children(self, execution_id: str) -> Iterator[str]:
         return (one for one, row in self.executions.items() if row.parent_id == execution_id)
 
@@ -174,7 +181,7 @@ class Model:
     def _move(self, execution_id: str, mutation: StatusChanged, *, result: str | None) -> None:
         found = self.executions[execution_id]
         found.status, found.due_at, found.waits_for, found.result = mutation.to, None, None, result
-        if mutation.to is not Status.PENDING:
+        if mutation.to is not Status.PENDING or mutation.released:
             found.runner_id = None
         if mutation.to.finished:
             for wait_id, (status, answer) in found.waits.items():
@@ -187,3 +194,5 @@ class Model:
         found = self.executions.get(execution_id)
         if found is not None and found.status is Status.WAITING:
             found.status, found.due_at, found.waits_for = Status.PENDING, None, None
+            if not self.lives(found.runner_id):
+                found.runner_id = None

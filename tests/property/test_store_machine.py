@@ -1,7 +1,7 @@
 """Several runners at one store, in any order: one owner per epoch, nothing lost, nothing left lying (S6.1, S6.2).
 
 Hypothesis makes the orders: start, claim, heartbeat, lose a lease, commit as the owner or as a zombie of an
-earlier epoch, wait, answer, suspend, cancel, crash, retire, hand back, finish, retry, delete. The store has to
+earlier epoch, wait, answer, suspend, cancel, crash, retire, take, hand back, finish, retry, delete. The store has to
 answer each commit as the model does, and to hold what the model holds. ``HYPOTHESIS_PROFILE=thorough`` tries
 more and longer ones.
 """
@@ -11,10 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,10 +34,10 @@ from kitaru.core.mutations import (
     WaitAnswered,
     WaitOpened,
 )
-from kitaru.core.ports import Store
 from kitaru.core.rows import AttemptRow, WaitRow
 from kitaru.core.states import TRANSITIONS, CallKind, CallStatus, Status, WaitStatus
-from tests.contract.stores import BACKENDS, SECOND, ManualClock, call, execution, runner
+from tests.contract.stores import BACKENDS, SECOND, call, execution, runner
+from tests.property.machine_stores import Stores
 from tests.property.store_model import Model, Runner
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
@@ -52,35 +49,6 @@ UNFINISHED = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 def _told(refusal: Refusal | None) -> tuple[Any, Any] | None:
     return None if refusal is None else (type(refusal), getattr(refusal, "status", None))
-
-
-class Stores:
-    """How the machine gets at a backend. Where processes leave a trace of their death, each runner has its own."""
-
-    def __init__(self, backend: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="kitaru-machine-"))
-        self.clock = ManualClock()
-        self.shows_death = backend == "sqlite"
-        self._open = BACKENDS[backend]
-        self.store = self._open(self.folder, self.clock)
-        self._own: dict[str, Store] = {}
-
-    def of(self, runner_id: str) -> Store:
-        if not self.shows_death:
-            return self.store
-        if runner_id not in self._own:
-            self._own[runner_id] = self._open(self.folder, self.clock)
-        return self._own[runner_id]
-
-    def kill(self, runner_id: str) -> None:
-        """The operating system lets go of what the process held; the store is told nothing."""
-        if self.shows_death:
-            self._own.pop(runner_id).close()
-
-    def close(self) -> None:
-        for store in (*self._own.values(), self.store):
-            store.close()
-        shutil.rmtree(self.folder)
 
 
 class Machine(RuleBasedStateMachine):
@@ -146,7 +114,27 @@ class Machine(RuleBasedStateMachine):
     def retire(self, data: st.DataObject) -> None:
         runner_id = data.draw(st.sampled_from([one for one, row in self.model.runners.items() if not row.dead]))
         self.stores.of(runner_id).runners.retire(runner_id)
-        del self.model.runners[runner_id]
+        self.model.retire(runner_id)
+
+    @precondition(lambda self: self.runners)
+    @rule(data=st.data(), limit=st.integers(1, 3))
+    def take(self, data: st.DataObject, limit: int) -> None:
+        """A worker takes what is nobody's, the oldest first: nobody else gets the same."""
+        runner_id = self._a_runner(data)
+        unowned = sorted(self._unowned(), key=self.ids.index)
+        store = self.stores.of(runner_id) if self._alive(runner_id) else self.store
+        taken = store.runners.take(runner_id, **HERE, apart_from=(), limit=limit)
+        assert sorted(taken) == sorted(unowned[:limit])
+        for execution_id in taken:
+            self.model.executions[execution_id].runner_id = runner_id
+
+    def _alive(self, runner_id: str) -> bool:
+        known = self.model.runners.get(runner_id)
+        return known is not None and not known.dead
+
+    def _unowned(self) -> list[str]:
+        pending = [one for one, found in self.model.executions.items() if found.status is Status.PENDING]
+        return [one for one in pending if self.model.executions[one].runner_id is None]
 
     # ── commits ──────────────────────────────────────────────────────────────────────────────────
 
@@ -158,7 +146,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.runners)
     @rule(data=st.data(), how=st.sampled_from(["running", "pending", "for anybody"]), with_parent=st.booleans())
     def start(self, data: st.DataObject, how: str, with_parent: bool) -> None:
-        execution_id = f"exec-{self._number()}"
+        execution_id = f"exec-{self._number():04}"
         row = execution(execution_id, created_at=self.model.now, parent_id=None)
         if with_parent and self.ids:
             row = row._replace(parent_id=data.draw(st.sampled_from(self.ids), "parent"))
@@ -291,7 +279,8 @@ class Machine(RuleBasedStateMachine):
     def _end(self, data: st.DataObject, execution_id: str) -> list[Mutation]:
         to = data.draw(st.sampled_from([Status.COMPLETED, Status.FAILED, Status.PENDING]), "to")
         result = str(self._number()) if to is Status.COMPLETED else None
-        return [StatusChanged(to, self.model.now, result=result)]
+        released = to is Status.PENDING and data.draw(st.booleans(), "released")
+        return [StatusChanged(to, self.model.now, result=result, released=released)]
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())
@@ -345,23 +334,19 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def each_unfinished_execution_is_listed_where_it_goes_on(self) -> None:
-        orphans = {row.execution_id for row in self.store.executions.orphans(**HERE, limit=LIMIT)}
+        executions = self.store.executions
+        orphans = {row.execution_id for row in executions.orphans(**HERE, flow_refs=None, limit=LIMIT)}
+        unowned = {row.execution_id for row in executions.unowned(**HERE, flow_refs=["module:flow"], limit=LIMIT)}
+        assert unowned == set(self._unowned())
         for execution_id in self.ids:
             found = self.model.executions[execution_id]
-            owned = found.runner_id is not None
-            left = not self.model.lives(found.runner_id)
-            if found.status is Status.RUNNING:
-                expected = left
-            elif found.status is Status.PENDING:
-                expected = owned and left
-                if owned:
-                    assert execution_id in self._pending(found.runner_id or "")
-            else:
-                expected = False
-                if found.status is Status.WAITING:
-                    self._check_wake_condition(execution_id)
-            assert (execution_id in orphans) is expected
-            assert self.store.executions.is_orphan(execution_id) is expected
+            left = found.status in (Status.PENDING, Status.RUNNING) and not self.model.lives(found.runner_id)
+            assert (execution_id in orphans) is left
+            assert executions.is_orphan(execution_id) is left
+            if found.status is Status.PENDING and found.runner_id is not None:
+                assert execution_id in self._pending(found.runner_id)
+            elif found.status is Status.WAITING:
+                self._check_wake_condition(execution_id)
 
     def _pending(self, runner_id: str) -> set[str]:
         return {row.execution_id for row in self.store.executions.pending(runner_id=runner_id, limit=LIMIT)}
