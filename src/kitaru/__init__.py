@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kitaru.core.replay import PlannedCall as PlannedCall
     from kitaru.core.replay import ReplayPlan as ReplayPlan
     from kitaru.core.retry import Retry as Retry
+    from kitaru.core.secret import Secret as Secret
     from kitaru.core.stack import Stack as Stack
     from kitaru.core.states import Status as Status
     from kitaru.core.statistics import ExecutionStatistics as ExecutionStatistics
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from kitaru.sdk.recorded import now as now
     from kitaru.sdk.recorded import random as random
     from kitaru.sdk.recorded import uuid4 as uuid4
+    from kitaru.sdk.secret import secret as secret
     from kitaru.sdk.settings import info as info
     from kitaru.sdk.stacks import create_stack as create_stack
     from kitaru.sdk.stacks import current_stack as current_stack
@@ -99,6 +101,7 @@ _HOME_OF = {
     "ReplayPlan": "kitaru.core.replay",
     "Retry": "kitaru.core.retry",
     "Stack": "kitaru.core.stack",
+    "Secret": "kitaru.core.secret",
     "Status": "kitaru.core.states",
     "ExecutionStatistics": "kitaru.core.statistics",
     "Wait": "kitaru.core.wait",
@@ -139,6 +142,7 @@ _HOME_OF = {
     "delete_stack": "kitaru.sdk.stacks",
     "list_stacks": "kitaru.sdk.stacks",
     "use_stack": "kitaru.sdk.stacks",
+    "secret": "kitaru.sdk.secret",
     "sleep": "kitaru.sdk.wait",
     "sleep_until": "kitaru.sdk.wait",
     "wait": "kitaru.sdk.wait",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kitaru.client.artifacts import Artifacts
 from kitaru.client.executions import Executions
 from kitaru.client.limits import Limits
+from kitaru.client.secrets import Secrets
 from kitaru.client.stacks import Stacks
 from kitaru.core.info import Info
 from kitaru.services import options
@@ -17,6 +18,7 @@ class KitaruClient:
     Attributes:
         executions: Executions, their calls and attempts.
         artifacts: What ``kitaru.save`` kept.
+        secrets: The secrets of this project.
         stacks: Where executions run.
         limits: Named limits on calls and executions.
     """
@@ -25,6 +27,7 @@ class KitaruClient:
         self._wiring: Wiring = wiring()
         self.executions = Executions(self._wiring)
         self.artifacts = Artifacts(self._wiring)
+        self.secrets = Secrets(self._wiring)
         self.stacks = Stacks(self._wiring)
         self.limits = Limits(self._wiring)
 

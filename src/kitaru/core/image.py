@@ -21,7 +21,8 @@ class ImageSettings:
     Attributes:
         base_image: Container image to start from.
         requirements: Python requirements (PEP 508), as for ``pip install``.
-        environment: Environment variables.
+        environment: Environment variables. Recorded as they are: nothing secret belongs here.
+        secret_environment_from: Names of secrets; each becomes an environment variable of its own name.
         apt_packages: Debian packages.
         replicate_local_python_environment: Take over the packages of the environment that submits.
         dockerfile: Path of a Dockerfile to build instead.
@@ -33,6 +34,7 @@ class ImageSettings:
     base_image: str | None = None
     requirements: tuple[str, ...] | None = None
     environment: Mapping[str, str] | None = None
+    secret_environment_from: tuple[str, ...] | None = None
     apt_packages: tuple[str, ...] | None = None
     replicate_local_python_environment: bool | None = None
     dockerfile: str | None = None
@@ -40,7 +42,7 @@ class ImageSettings:
     def __post_init__(self) -> None:
         for name in ("base_image", "dockerfile"):
             _check(name, getattr(self, name), str, "a string")
-        for name in ("requirements", "apt_packages"):
+        for name in ("requirements", "apt_packages", "secret_environment_from"):
             value: Any = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _strings(name, value))

@@ -27,6 +27,7 @@ from kitaru.core.rows import (
     MetadataRow,
     RecordedCall,
     RunnerRow,
+    SecretRow,
     SlotRow,
     StackRow,
     TagRow,
@@ -371,6 +372,24 @@ class Deployments(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """The secrets of a project, encrypted: no store sees a value."""
+
+    def set(self, project: str, name: str, ciphertext: bytes, *, at: Microseconds) -> None:
+        """Keep a secret; one of the same name is replaced."""
+        ...
+
+    def get(self, project: str, name: str) -> SecretRow | None: ...
+
+    def list(self, project: str) -> list[SecretRow]:
+        """By name."""
+        ...
+
+    def delete(self, project: str, name: str) -> bool:
+        """False where there was none."""
+        ...
+
+
 class Store(Protocol):
     """Durable state, split by aggregate. All writes to executions go through ``commit``."""
 
@@ -385,6 +404,7 @@ class Store(Protocol):
     stacks: Stacks
     limits: Limits
     deployments: Deployments
+    secrets: Secrets
 
     def commit(self, commits: Sequence[Commit]) -> Sequence[Refusal | None]:
         """Write every commit in one transaction: one disk sync, however many.
@@ -412,7 +432,8 @@ class EncodedInputs(NamedTuple):
     """The arguments of a call, encoded.
 
     ``digest`` is equal for equal inputs, whatever the order of dict keys and sets. ``opaque`` is True
-    where an argument could not be digested and counts as a token of its type (S3.4).
+    where an argument could not be digested and counts as a token of its type (S3.4), or where it holds a
+    secret, which counts by its name.
     """
 
     text: Encoded
@@ -427,8 +448,19 @@ class NamedBlobs(NamedTuple):
     unread: set[str]
 
 
+class Redacted(NamedTuple):
+    """A value as it is recorded, and the names of the secrets that were taken out of it."""
+
+    text: Encoded
+    secrets: frozenset[str]
+
+
 class Values(Protocol):
-    """Python values <-> text, exactly (S4). Large parts go to the blob store before this returns."""
+    """Python values <-> text, exactly (S4). Large parts go to the blob store before this returns.
+
+    A value that holds a secret which this process has read cannot be carried exactly: it is refused, or
+    redacted where that is asked for.
+    """
 
     def encode(self, value: object, where: str) -> Encoded:
         """Encode a value. ``where`` names it in messages: ``result``, ``artifact 'report'``.
@@ -437,12 +469,20 @@ class Values(Protocol):
         """
         ...
 
+    def encode_redacted(self, value: object, where: str) -> Redacted:
+        """As ``encode``, with the names of secrets in place of their values (``kitaru.core.redaction``)."""
+        ...
+
     def decode(self, text: Encoded) -> object:
         """The value again. Raises ``KitaruSerializationError`` where its type or blob is gone."""
         ...
 
-    def encode_inputs(self, arguments: Mapping[str, object], *, allow_opaque: bool) -> EncodedInputs:
-        """Encode named arguments. Without ``allow_opaque`` one that cannot be carried is refused."""
+    def encode_inputs(
+        self, arguments: Mapping[str, object], *, allow_opaque: bool, redact: bool = False
+    ) -> EncodedInputs:
+        """Encode named arguments. Without ``allow_opaque`` one that cannot be carried is refused; without
+        ``redact`` so is one that holds a secret.
+        """
         ...
 
     def plain(self, text: Encoded) -> Any:

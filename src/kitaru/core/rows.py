@@ -239,6 +239,14 @@ class TagRow(NamedTuple):
     exclusive: bool
 
 
+class SecretRow(NamedTuple):
+    """A secret, encrypted (``kitaru.services.secrets`` has the key)."""
+
+    name: str
+    changed_at: Microseconds
+    ciphertext: bytes
+
+
 class RunnerRow(NamedTuple):
     """A process that runs executions."""
 

@@ -24,6 +24,7 @@ from kitaru.engine.drift import report
 from kitaru.engine.endings import ending_calls, origin_of
 from kitaru.engine.failures import failure_of
 from kitaru.engine.memo import Memo
+from kitaru.engine.procedure import as_recorded
 from kitaru.engine.run import Run, Shared
 from kitaru.engine.signals import Signal, StoreLost
 from kitaru.errors import FailureOrigin, KitaruDivergenceError, KitaruSerializationError, KitaruStoreError
@@ -120,7 +121,7 @@ def _run_body(run: Run, definition: FlowDefinition) -> Any:
 
 
 def _complete(run: Run, value: Any) -> None:
-    result = run.values.encode(value, f"the result of flow {run.row.flow}: result")
+    _, result = as_recorded(run.values, value, f"the result of flow {run.row.flow}")
     # A failed replay keeps the calls that it was offered and has not made: a retry may come to them.
     settled = _settled(run, tuple(run.memo.offered))
     run.write((*_drift(run), *settled, StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))

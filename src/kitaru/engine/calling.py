@@ -47,7 +47,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     arguments = definition.binder.bind(args, kwargs)
     run.check_name(name, definition.reference)
     with run.needing_the_store():
-        inputs = run.values.encode_inputs(arguments, allow_opaque=True)
+        inputs = run.values.encode_inputs(arguments, allow_opaque=True, redact=True)
     if inputs.opaque:
         _refuse_promises(name, arguments)
     digest = inputs.digest if definition.key is None else keyed_digest(definition.key)
@@ -57,7 +57,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     override = run.overrides.of(CallKind.CHECKPOINT, identity) if run.overrides else None
     if override is not None and override.inputs is not None:
         args, kwargs, arguments = changed_arguments(override.inputs, definition.binder, arguments, run.values)
-        inputs = run.values.encode_inputs(arguments, allow_opaque=True)
+        inputs = run.values.encode_inputs(arguments, allow_opaque=True, redact=True)
         identity = identity._replace(digest=changed_digest(digest, inputs.digest))
     recorded = run.memo.take(identity)
     known = known_outcome(run, recorded, position)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kitaru.core.failure import Failure
 from kitaru.core.ports import Values
+from kitaru.core.redaction import redact
 from kitaru.core.references import reference_of
 from kitaru.errors import FailureOrigin, KitaruUserCodeError
 
@@ -52,7 +53,7 @@ def traceback_text(error: BaseException) -> str:
         if kept := [frame for frame in seen.stack if not frame.filename.startswith(_MACHINERY)]:
             seen.stack = traceback.StackSummary.from_list(kept)
         seen = seen.__cause__ or seen.__context__
-    return _writable("".join(told.format()).rstrip())
+    return redact(_writable("".join(told.format()).rstrip()))
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -67,7 +68,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _message(error: BaseException) -> str:
     try:
-        return _writable(str(error))
+        return redact(_writable(str(error)))
     except Exception as broken:  # noqa: BLE001  # user code: a __str__ that raises must not hide the failure itself
         return f"<{type(error).__name__}.__str__ raised {type(broken).__name__}>"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kitaru.core.clock import Clock
 from kitaru.core.mutations import LinesPrinted, Mutation, ProgressMade
+from kitaru.core.redaction import redact
 from kitaru.core.rows import LogRow
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Output:
         """Progress; of several between two flushes the last one is kept."""
         with self._lock:
             if not self._closed:
-                self._progress = progress
+                message = progress.message
+                self._progress = progress._replace(message=None if message is None else redact(message))
 
     def take(self, *, last: bool) -> tuple[list[LogRow], ProgressMade | None]:
         """What has not been taken yet. The ``last`` time unfinished lines are taken too, and it ends."""
@@ -107,7 +109,7 @@ class Output:
         self._left = 0
 
     def _row(self, level: str, logger: str | None, message: str) -> LogRow:
-        return LogRow(self.call_id, self.attempt, self._clock.now(), level, logger, message)
+        return LogRow(self.call_id, self.attempt, self._clock.now(), level, logger, redact(message))
 
 
 def output_of(scope: Run | CallScope) -> Output | None:

@@ -16,6 +16,7 @@ It returns ``Finished``: what to commit, and what the caller gets once that is o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +30,8 @@ from kitaru.core.mutations import (
     Mutation,
     SlotsFreed,
 )
-from kitaru.core.rows import AttemptRow, CachedOutput
+from kitaru.core.ports import Values
+from kitaru.core.rows import AttemptRow, CachedOutput, Encoded
 from kitaru.core.states import CallStatus
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.crash_points import crash_point
@@ -37,6 +39,8 @@ from kitaru.engine.failures import failure_of
 from kitaru.engine.output import taken
 from kitaru.engine.run import Run
 from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruSerializationError, KitaruStoreError
+
+_log = logging.getLogger(__name__)
 
 
 class LookUp(NamedTuple):
@@ -132,13 +136,13 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Procedure:
         if error is None:
             try:
                 with run.needing_the_store():  # a large value may find no room
-                    output = run.values.encode(ended.value, f"the result of {call.call_id}: result")
+                    value, output = as_recorded(run.values, ended.value, f"the result of {call.call_id}")
             except KitaruSerializationError as refused:
                 ended = Ended(None, refused, FailureOrigin.RUNTIME)  # another attempt would return the same type again
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
             crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
-            return Finished(call, (*extra, CallRecorded(row)), ended.value, None)
+            return Finished(call, (*extra, CallRecorded(row)), value, None)
         if run.failed or not definition.retry.wants(error, call.tries):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
         call.ended_attempts = number
@@ -153,6 +157,20 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Procedure:
             yield Pause(call.due_at)
             if run.failed:  # the body has ended meanwhile: nothing begins any more (S2.5)
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+
+
+def as_recorded(values: Values, value: Any, where: str) -> tuple[Any, Encoded]:
+    """A result as its caller gets it, and as text.
+
+    What is recorded comes back equal (S4.1), so a result that holds a secret goes on without it at once,
+    and not only after a crash, when its text is all that is left.
+    """
+    text, secrets = values.encode_redacted(value, f"{where}: result")
+    if not secrets:
+        return value, text
+    names = ", ".join(sorted(secrets))
+    _log.warning("%s holds the value of secret %s: recorded, and handed on, is the name.", where, names)
+    return values.decode(text), text
 
 
 def timed_out(call: Call) -> Ended:

@@ -20,6 +20,7 @@ from kitaru.core.mutations import (
     WaitOpened,
     WaitsClosed,
 )
+from kitaru.core.redaction import redact
 from kitaru.core.replay import Override
 from kitaru.core.rows import CallRow, Encoded, RecordedCall, WaitRow
 from kitaru.core.states import CallKind, CallStatus, WaitStatus
@@ -58,7 +59,7 @@ def ask(run: Run, question: Question) -> Known | Asked:
     """Find the answer that is recorded, or have the question open."""
     run.check_name(question.name, WAIT)
     asked = {"question": question.question, "schema": question.schema, "metadata": question.metadata}
-    inputs = run.values.encode_inputs(asked, allow_opaque=False)
+    inputs = run.values.encode_inputs(asked, allow_opaque=False, redact=True)
     occurrence = run.numbering.occurrence(question.name, inputs.digest)
     identity = Identity(question.name, inputs.digest, occurrence)
     position = run.numbering.position()
@@ -82,9 +83,11 @@ def ask(run: Run, question: Question) -> Known | Asked:
             name=question.name,
             status=WaitStatus.OPEN,
             opened_at=now,
-            question=question.question,
+            question=None if question.question is None else redact(question.question),
             schema=question.schema,
-            metadata=None if question.metadata is None else run.values.encode(question.metadata, "metadata"),
+            metadata=None
+            if question.metadata is None
+            else run.values.encode_redacted(question.metadata, "metadata").text,
             expires_at=expires_at,
             default=question.default,
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from kitaru.client.artifacts import Artifacts
+from kitaru.core import redaction
 from kitaru.core.mutations import ArtifactSaved, MetadataLogged
 from kitaru.core.rows import ArtifactRow, MetadataRow
 from kitaru.engine.call import CallScope
 from kitaru.engine.context import any_run, body_run
 from kitaru.engine.identity import idempotency_key as key_of
+from kitaru.engine.run import Run
 from kitaru.errors import KitaruContextError, KitaruUsageError
 from kitaru.services.wiring import wiring
 
@@ -31,10 +33,7 @@ def log(**metadata: Any) -> None:
     run = scope.run
     call_id = scope.call_id if isinstance(scope, CallScope) else ""
     with run.needing_the_store():
-        rows = tuple(
-            MetadataRow(call_id, key, run.values.encode(value, f"metadata {key}"), _number(value))
-            for key, value in metadata.items()
-        )
+        rows = tuple(_metadata(run, call_id, redaction.redact(key), value) for key, value in metadata.items())
     if isinstance(scope, CallScope):
         scope.log(rows)
     else:
@@ -54,14 +53,16 @@ def save(name: str, value: Any) -> None:
     Raises:
         KitaruContextError: Called outside a flow.
         KitaruSerializationError: The value cannot be recorded.
+        KitaruUsageError: The name is none, or holds the value of a secret.
     """
     if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise KitaruUsageError(f"kitaru.save({name!r}, ...): a name is expected.")
+    redaction.refuse(name, "kitaru.save(): the name")
     scope = any_run("kitaru.save()")
     run = scope.run
     call_id = scope.call_id if isinstance(scope, CallScope) else ""
     with run.needing_the_store():
-        row = ArtifactRow(name, call_id, run.values.encode(value, f"artifact {name}"), run.clock.now())
+        row = ArtifactRow(name, call_id, run.values.encode_redacted(value, f"artifact {name}").text, run.clock.now())
     if isinstance(scope, CallScope):
         scope.save(row)
     else:
@@ -108,6 +109,10 @@ def idempotency_key() -> str:
     if not isinstance(scope, CallScope):
         raise KitaruContextError("kitaru.idempotency_key() belongs inside a checkpoint: it is the key of one call.")
     return key_of(scope.run.execution_id, scope.call.identity)
+
+
+def _metadata(run: Run, call_id: str, key: str, value: object) -> MetadataRow:
+    return MetadataRow(call_id, key, run.values.encode_redacted(value, f"metadata {key}").text, _number(value))
 
 
 def _number(value: object) -> float | None:

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from kitaru.core import redaction
 from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
@@ -117,6 +118,7 @@ class Runner:
 
     def launch(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> Active:
         """Run an execution that this process owns, in a thread of its own."""
+        redaction.know_environment(row.image)
         active = self._add(row, definition, counted=counted)
         self._start_thread(active)
         return active

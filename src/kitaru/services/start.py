@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
+from kitaru.core import redaction
 from kitaru.core.ids import check_execution_id
 from kitaru.core.image import ImageSettings
 from kitaru.core.mutations import AlreadyExists, Commit, ExecutionCreated
@@ -25,6 +26,7 @@ from kitaru.services.active import Active
 from kitaru.services.children import ChildCall
 from kitaru.services.recover import recover
 from kitaru.services.retry import retry_row
+from kitaru.services.secrets import check_image
 from kitaru.services.stacks import check_known
 from kitaru.services.wiring import Wiring
 
@@ -125,7 +127,11 @@ def _start(
 def _check(wiring: Wiring, options: StartOptions) -> None:
     if options.execution_id is not None:
         check_execution_id(options.execution_id)
+        redaction.refuse(options.execution_id, "execution_id=")
+    for tag in options.tags:
+        redaction.refuse(tag, "a tag")
     check_known(wiring, options.stack)
+    check_image(wiring, options.image)
 
 
 def _child_call(

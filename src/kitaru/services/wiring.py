@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from kitaru.core import redaction
 from kitaru.core.clock import Clock, SystemClock
 from kitaru.core.ids import Ids, SystemIds
 from kitaru.core.ports import Store, Values
@@ -122,6 +123,7 @@ def reset() -> None:
     """Forget everything, ``configure`` included: the next use begins anew."""
     _close()
     overrides.clear()
+    redaction.forget()
 
 
 def _close() -> None:

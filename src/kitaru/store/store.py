@@ -14,6 +14,7 @@ from kitaru.core.ports import (
     Limits,
     Logs,
     Runners,
+    Secrets,
     Stacks,
     Statistics,
     Waits,
@@ -30,6 +31,7 @@ from kitaru.store.limits import SqlLimits
 from kitaru.store.liveness import RunnerLocks
 from kitaru.store.logs import SqlLogs
 from kitaru.store.runners import SqlRunners
+from kitaru.store.secrets import SqlSecrets
 from kitaru.store.stacks import SqlStacks
 from kitaru.store.statistics import SqlStatistics
 from kitaru.store.waits import SqlWaits
@@ -54,6 +56,7 @@ class SqlStore:
         self.deployments: Deployments = SqlDeployments(database)
         self.waits: Waits = SqlWaits(database)
         self.limits: Limits = SqlLimits(database, self._runners)
+        self.secrets: Secrets = SqlSecrets(database)
 
     def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:
         """See ``Store.commit``. A commit that holds a value no row can hold is answered by a ``Refusal``."""

@@ -203,6 +203,7 @@ class _MortalStore:
         self.limits = store.limits
         self.stacks = store.stacks
         self.deployments = store.deployments
+        self.secrets = store.secrets
         self.changes = store.changes
         self.dead = threading.Event()
         self.recorded: set[_CallKey] = set()  # calls whose outcome was to be written, here or in vain

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from kitaru.client.client import KitaruClient
 from kitaru.core.clock import Clock
@@ -46,7 +47,7 @@ def fresh_kitaru(*, clock: Clock | None = None) -> Generator[KitaruClient]:
 
 def install_store(store: Store, clock: Clock, artifacts: str) -> Wiring:
     """Let this process begin anew on a store."""
-    settings = replace(read_settings(process.overrides), store="sqlite://", artifacts=artifacts)
+    settings = replace(read_settings(process.overrides), home=Path(artifacts), store="sqlite://", artifacts=artifacts)
     new = Wiring(settings, store=store, clock=clock, lease_seconds=TEN_YEARS)
     process.install(new)
     return new

@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any
 
+from kitaru.core import redaction
 from kitaru.values.json_text import INT_LIMIT, LEAF_LIMIT, Json, is_unicode
 from kitaru.values.references import reference
 from kitaru.values.walk import Decoder, Encoder, Leaf, Reader, Refused, Step, Writer
@@ -27,6 +28,8 @@ def _float(value: float, _write: Writer) -> Json:
 
 
 def _str(value: str, write: Writer) -> Json:
+    if redaction.present is not None:
+        value = write.without_secrets(value)
     if len(value) > LEAF_LIMIT or not is_unicode(value):
         return write.leaf("str", value.encode("utf-8", "surrogatepass"))
     return value
@@ -44,6 +47,8 @@ def _dict(value: dict[Any, object], write: Writer) -> Json:
     for key in value:
         if type(key) is not str or key[:1] == "$" or not is_unicode(key):
             return {"$dict": _pairs(value, write)}
+    if redaction.present is not None:
+        return {write.without_secrets(key): write.part(value, Step.ITEM, key, item) for key, item in value.items()}
     return {key: write.part(value, Step.ITEM, key, item) for key, item in value.items()}
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from kitaru.core import redaction
 from kitaru.core.failure import Failure
-from kitaru.core.ports import Blobs, EncodedInputs, NamedBlobs
+from kitaru.core.ports import Blobs, EncodedInputs, NamedBlobs, Redacted
 from kitaru.core.rows import Encoded
 from kitaru.errors import KitaruSerializationError
 from kitaru.values.blob_names import blobs_named_in
 from kitaru.values.codecs import decoder_for, encoder_for
 from kitaru.values.json_text import LEAF_LIMIT, Json, canonical_text, fits_row, from_text, is_native, to_text
 from kitaru.values.plain import plain
-from kitaru.values.walk import Reader, Refused, TooDeep, Writer, blob_tree
+from kitaru.values.walk import Reader, Refused, TooDeep, Writer, blob_tree, holds_secret
+
+_NONE: frozenset[str] = frozenset()
 
 
 class ValueCodec:
@@ -31,12 +34,20 @@ class ValueCodec:
 
     def encode(self, value: object, where: str) -> Encoded:
         """Encode a value; ``where`` names it in messages. Raises ``KitaruSerializationError`` (S4.2)."""
+        return self._encode(value, where, redact=False).text
+
+    def encode_redacted(self, value: object, where: str) -> Redacted:
+        """Encode a value with the names of secrets in place of their values."""
+        return self._encode(value, where, redact=True)
+
+    def _encode(self, value: object, where: str, *, redact: bool) -> Redacted:
         try:
             if is_native(value):
                 text = to_text(value)
-                if fits_row(text):
-                    return text
-            return self._text_and_tree(value, self._writer())[0]
+                if fits_row(text) and not _secrets_in(text):
+                    return Redacted(text, _NONE)
+            writer = self._writer(redact=redact)
+            return Redacted(self._text_and_tree(value, writer)[0], frozenset(writer.redacted))
         except Refused as refused:
             raise refused.error(where) from refused.__cause__
         except RecursionError as error:
@@ -50,28 +61,30 @@ class ValueCodec:
         except RecursionError as error:
             raise _stack_is_full("A recorded value cannot be restored") from error
 
-    def encode_inputs(self, arguments: Mapping[str, object], *, allow_opaque: bool) -> EncodedInputs:
+    def encode_inputs(
+        self, arguments: Mapping[str, object], *, allow_opaque: bool, redact: bool = False
+    ) -> EncodedInputs:
         """Encode named arguments. Without ``allow_opaque`` one that cannot be carried is refused."""
         try:
             if is_native(arguments):
                 text = to_text(arguments)
                 # Each argument is encoded like a value of its own, so that it shares its blob with an equal output.
                 # All of them together are short here, so each one is as well, and the form is the same.
-                if fits_row(text):
+                if fits_row(text) and not _secrets_in(text):
                     return EncodedInputs(text, _digest(canonical_text(arguments)), False)
-            return self._encode_each(arguments, allow_opaque)
+            return self._encode_each(arguments, self._writer(allow_opaque=allow_opaque, redact=redact))
         except RecursionError as error:
             raise _stack_is_full("The arguments cannot be recorded") from error
 
-    def _encode_each(self, arguments: Mapping[str, object], allow_opaque: bool) -> EncodedInputs:
-        writer = self._writer(allow_opaque=allow_opaque)
+    def _encode_each(self, arguments: Mapping[str, object], writer: Writer) -> EncodedInputs:
         texts: list[str] = []
         canonical: dict[str, Json] = {}
         for name, argument in arguments.items():
             text, tree = self._input(name, argument, writer)
             texts.append(f"{to_text(name)}:{text}")
             canonical[name] = tree
-        return EncodedInputs(f"{{{','.join(texts)}}}", _digest(canonical_text(canonical)), writer.opaque)
+        opaque = writer.opaque or bool(writer.redacted)
+        return EncodedInputs(f"{{{','.join(texts)}}}", _digest(canonical_text(canonical)), opaque)
 
     def plain(self, text: Encoded) -> Json:
         """The value as plain JSON data, for eyes; see ``kitaru.values.plain``."""
@@ -101,8 +114,10 @@ class ValueCodec:
 
     def _text_and_tree(self, value: object, writer: Writer) -> tuple[Encoded, Json]:
         """The text of a whole value, and the tree that its digest counts."""
-        tree = value if is_native(value) else writer.tree(value)
+        tree = value if redaction.present is None and is_native(value) else writer.tree(value)
         text = to_text(tree)
+        if left := _secrets_in(text):
+            raise Refused(holds_secret(left, "It cannot be taken out of a value of this type: do that first."))
         try:
             data = text.encode()
         except UnicodeEncodeError:  # lone surrogates: the walk tags the strings that have them
@@ -119,7 +134,7 @@ class ValueCodec:
 
     def encode_exception(self, error: BaseException) -> Encoded | None:
         """Encode an exception as well as can be (S2.5); None where it could not be made again."""
-        writer = Writer(encoder_for, self._blobs, allow_pickle=self._allow_pickle, lenient=True)
+        writer = self._writer(lenient=True, redact=True)
         try:
             return self._text_and_tree(error, writer)[0]
         except (Refused, RecursionError):
@@ -144,11 +159,23 @@ class ValueCodec:
         named = self.blobs_in(texts)
         return not (named.unread or (named.digests and self._blobs.keep(named.digests)))
 
-    def _writer(self, *, allow_opaque: bool = False) -> Writer:
-        return Writer(encoder_for, self._blobs, allow_opaque=allow_opaque, allow_pickle=self._allow_pickle)
+    def _writer(self, *, allow_opaque: bool = False, lenient: bool = False, redact: bool = False) -> Writer:
+        return Writer(
+            encoder_for,
+            self._blobs,
+            allow_opaque=allow_opaque,
+            allow_pickle=self._allow_pickle,
+            lenient=lenient,
+            redact=redact,
+        )
 
     def _reader(self) -> Reader:
         return Reader(decoder_for, self._blobs, allow_pickle=self._allow_pickle)
+
+
+def _secrets_in(text: str) -> frozenset[str]:
+    known = redaction.present
+    return _NONE if known is None else known.names_in(text)
 
 
 def _stack_is_full(what: str) -> KitaruSerializationError:

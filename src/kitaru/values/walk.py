@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
+from kitaru.core import redaction
 from kitaru.core.ports import Blobs
 from kitaru.core.references import reference_of, resolve
 from kitaru.errors import KitaruError, KitaruNotFoundError, KitaruSerializationError
 from kitaru.values.json_text import LEAF_LIMIT, MAX_DEPTH, Json, canonical_text, from_text
+
+_FREE_BYTES = ("str", "bytes", "bytearray")
+"""Tags whose bytes mean nothing to their decoder, so that a secret in them can be replaced."""
 
 
 class Step(Enum):
@@ -64,6 +68,11 @@ def _shown(key: object, step: Step) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def holds_secret(names: Iterable[str], remedy: str) -> str:
+    """The reason of a refusal: which secrets a value holds, without their values."""
+    return f"it holds the value of secret {', '.join(sorted(names))}. {remedy}"
+
+
 class Leaf(NamedTuple):
     """Decodes a tag whose payload is bytes: base64 in the text, or the blob itself."""
 
@@ -77,7 +86,9 @@ class Writer:
         allow_opaque: A part that cannot be carried becomes a token of its type (S3.4).
         allow_pickle: A part that nothing else carries is pickled (S4.2).
         lenient: Exceptions are carried as well as can be (S2.5), not exactly.
+        redact: The name of a secret takes the place of its value. Otherwise a value that holds one is refused.
         opaque: True once there is a token.
+        redacted: The names of the secrets that were taken out.
     """
 
     def __init__(
@@ -88,6 +99,7 @@ class Writer:
         allow_opaque: bool = False,
         allow_pickle: bool = False,
         lenient: bool = False,
+        redact: bool = False,
     ) -> None:
         self._encoder_for = encoder_for
         self._blobs = blobs
@@ -95,7 +107,9 @@ class Writer:
         self.allow_opaque = allow_opaque
         self.allow_pickle = allow_pickle
         self.lenient = lenient
+        self.redact = redact
         self.opaque = False
+        self.redacted: set[str] = set()
 
     def tree(self, value: object) -> Json:
         """The tree of a value. Raises ``Refused``."""
@@ -159,9 +173,36 @@ class Writer:
 
     def leaf(self, tag: str, data: bytes) -> Json:
         """Bytes under a tag whose decoder is a ``Leaf``; a blob where they are many (S4.4)."""
+        if redaction.present is not None:
+            data = self._bytes_without_secrets(tag, data)
         if len(data) > LEAF_LIMIT:
             return self.blob(tag, data)
         return {f"${tag}": base64.b64encode(data).decode("ascii")}
+
+    def without_secrets(self, text: str) -> str:
+        """The text as it may be recorded. Raises ``Refused`` where it holds a secret that must not be taken out."""
+        known = redaction.present
+        found = None if known is None else known.names_in(text)
+        if known is None or not found:
+            return text
+        self._take_out(found)
+        return known.redact(text)
+
+    def _bytes_without_secrets(self, tag: str, data: bytes) -> bytes:
+        known = redaction.present
+        found = None if known is None else known.names_in_bytes(data)
+        if known is None or not found:
+            return data
+        self._take_out(found)
+        if tag not in _FREE_BYTES:
+            raise Refused(holds_secret(found, f"A {tag} cannot be changed: take it out first."))
+        return known.redact_bytes(data)
+
+    def _take_out(self, names: frozenset[str]) -> None:
+        if not self.redact:
+            remedy = f"Give the name instead, and call kitaru.secret({min(names)!r}) where the value is used."
+            raise Refused(holds_secret(names, remedy))
+        self.redacted |= names
 
     def blob(self, codec: str, data: bytes) -> Json:
         """Put bytes into the blob store; the tree is their address."""
