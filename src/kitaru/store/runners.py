@@ -54,10 +54,14 @@ UNTAKE_ALL = "UPDATE executions SET runner_id = NULL WHERE runner_id = :runner_i
 
 
 def take(apart_from: int) -> str:
-    """Give a runner pending executions that are nobody's: one statement, so no two runners get the same."""
+    """Give a runner pending executions that are nobody's: one statement, so no two runners get the same.
+
+    The outer condition is asked of each row that was found; written the other way round, SQLite would go through
+    all that is pending.
+    """
     return f"""
 UPDATE executions SET runner_id = :runner_id
-WHERE status = 'pending' AND runner_id IS NULL AND execution_id IN (
+WHERE NOT (status <> 'pending' OR runner_id IS NOT NULL) AND execution_id IN (
     SELECT execution_id FROM executions
     WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack
     {of_flows(apart_from, "NOT IN") if apart_from else ""}
