@@ -50,7 +50,7 @@ class FlowHandle(Generic[R]):
         self._child = child
         # Held here and not looked up later: it keeps the original exception of a failed execution. Whoever has
         # just started it hands it in, because it may have ended by now.
-        self._active = active or wiring.runner.active(exec_id)
+        self._active = active or wiring.runners.active(exec_id)
 
     @property
     def status(self) -> Status:
@@ -93,29 +93,36 @@ class FlowHandle(Generic[R]):
                     attached = self._attach(active, attached)
                     active.done.wait(left)
                     continue
-                self._active = self._wiring.runner.active(self.exec_id)
+                self._active = self._wiring.runners.active(self.exec_id)
                 if stop_listening is None:
                     # Whoever waits for it also goes on with it, should its process die or its time come meanwhile.
-                    self._wiring.runner.begin()
+                    self._serve()
                     stop_listening = self._wiring.store.changes(changed.set)
                     continue  # look once more: it may have finished before anybody listened
                 changed.wait(left)  # not the clock: what is waited for is an event, not the passing of time
                 changed.clear()
         except KeyboardInterrupt:
-            self._wiring.runner.interrupted()
+            for runner in self._wiring.runners.all():
+                runner.interrupted()
             raise
         finally:
             self._attach(None, attached)
             if stop_listening is not None:
                 stop_listening()
 
+    def _serve(self) -> None:
+        """Be a runner that could go on with it."""
+        row = self._wiring.store.executions.get(self.exec_id)
+        runner = None if row is None else self._wiring.runners.of(row.stack)
+        (runner or self._wiring.runner).begin()
+
     def _attach(self, active: Active | None, before: Active | None) -> Active | None:
         """Say whose end is waited for: where somebody is attached, a parked body stays in memory for a while."""
         if active is not before:
             if active is not None:
-                self._wiring.runner.attach(active, 1)
+                self._wiring.runners.attach(active, 1)
             if before is not None:
-                self._wiring.runner.attach(before, -1)
+                self._wiring.runners.attach(before, -1)
         return active
 
     def _wait_in_body(self, child: ChildCall, timeout: float | None) -> ExecutionRow:
@@ -132,7 +139,7 @@ class FlowHandle(Generic[R]):
         """True where this process ran it to an end that the store did not take."""
         active = self._active
         if active is None or (active.done.is_set() and (active.outcome is None or active.outcome.unwritten is None)):
-            self._active = self._wiring.runner.active(self.exec_id) or active  # woken and run again by now?
+            self._active = self._wiring.runners.active(self.exec_id) or active  # woken and run again by now?
             return False
         return active.done.is_set()
 
@@ -203,14 +210,14 @@ class FlowHandle(Generic[R]):
         try:
             while (row := self._finished()) is None:
                 if stop_listening is None:
-                    self._wiring.runner.begin()  # as in `wait`
+                    self._serve()  # as in `wait`
                     stop_listening = self._wiring.store.changes(wake)
                     continue  # look once more: it may have finished before anybody listened
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_SECONDS):
                         await changed.wait()
                 changed.clear()
-                self._active = self._wiring.runner.active(self.exec_id)  # picked up by this process by now?
+                self._active = self._wiring.runners.active(self.exec_id)  # picked up by this process by now?
         finally:
             if stop_listening is not None:
                 stop_listening()

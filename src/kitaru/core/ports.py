@@ -7,7 +7,7 @@ A store that cannot be read or written raises ``KitaruStoreError``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.failure import Failure
@@ -560,57 +560,59 @@ class Blobs(Protocol):
 # ── stacks ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class StackDriver(Protocol):
-    """Runs the executions of one stack on behalf of this process. Made at the first use of the stack.
+class Child(Protocol):
+    """What was started for one execution: a process of its own that claims it (``kitaru.worker.child``).
 
-    It claims nothing itself: what it starts claims the execution, as any runner does, so two drivers that
-    start the same one are one start and one refusal.
+    Two that were started for the same execution are one start and one refusal.
     """
 
-    def start(self, row: ExecutionRow) -> None:
-        """See that an unfinished execution runs. Does nothing where that is so already."""
+    def wait(self) -> None:
+        """Block until it has ended: its execution is finished, suspended, or somebody else's."""
         ...
 
-    def cancel(self, execution_id: str) -> None:
-        """End what was started for it, at once: the store says already that it is cancelled."""
+    def stop(self) -> None:
+        """Have it hand its execution back and end (SIGTERM)."""
         ...
 
-    def running(self) -> Sequence[str]:
-        """The executions that were started here and have not ended or been suspended."""
-        ...
-
-    def drain(self) -> None:
-        """Return once nothing runs any more."""
-        ...
-
-    def end(self) -> None:
-        """End everything that still runs, so that others can go on with it."""
+    def kill(self) -> None:
+        """End it at once."""
         ...
 
 
 class StackHost(Protocol):
-    """What a driver may ask of the process that it works for."""
+    """What a kind of stack may ask of the process that it works for."""
 
-    def environment(self, row: ExecutionRow) -> Mapping[str, str]:
-        """The variables of a process that is to run this execution, on the same store."""
+    def environment(self) -> Mapping[str, str]:
+        """The variables of a process that is to see the same store, settings and modules."""
         ...
 
-    def finished(self, execution_id: str) -> bool:
-        """True where the execution is finished, suspended or deleted: nothing has to run for it."""
+    def unfinished(self, execution_id: str) -> bool:
+        """True where the execution is pending or running: something has to run for it."""
         ...
 
     def give_up(self, execution_id: str, reason: str) -> None:
-        """Record that it cannot be run (``FailureOrigin.INFRASTRUCTURE``)."""
+        """Record that the execution cannot be run (``FailureOrigin.INFRASTRUCTURE``)."""
         ...
 
 
 class StackKind(Protocol):
-    """What an entry point of the group ``kitaru.stacks`` names."""
+    """What an entry point of the group ``kitaru.stacks`` names. Called without arguments, once per process.
+
+    ``place`` is where executions run: ``thread``, in the process that starts them; ``process``, in processes
+    that this one starts; ``worker``, wherever workers take them.
+    """
+
+    @property
+    def place(self) -> Literal["thread", "process", "worker"]: ...
 
     def check(self, stack: Stack) -> None:
         """Raise ``KitaruUsageError`` where a stack of this kind cannot have these options."""
         ...
 
-    def driver(self, stack: Stack, host: StackHost) -> StackDriver | None:
-        """What runs executions there; None where they run in threads of this process."""
+    def places(self, stack: Stack) -> int | None:
+        """How many executions one process runs there at once; None leaves it to ``max_flows``."""
+        ...
+
+    def start(self, stack: Stack, row: ExecutionRow, host: StackHost) -> Child | None:
+        """Start a process for an execution; None where it runs in a thread of this one."""
         ...

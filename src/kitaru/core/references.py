@@ -48,6 +48,18 @@ def is_local(qualname: str) -> bool:
     return "<" in qualname
 
 
+UNFINDABLE = (
+    "it is defined inside a function, or in a session without a file. Define it at the top of a module or script."
+)
+"""Why ``can_be_found`` is False, and what to do."""
+
+
+def can_be_found(reference: str) -> bool:
+    """True where another process of this machine can find it, as far as the reference tells."""
+    module, _, qualname = reference.rpartition(":")
+    return not is_local(qualname) and module != _MAIN
+
+
 def resolve(reference: str) -> object:
     """The object that a reference names, importing its module or script where needed.
 

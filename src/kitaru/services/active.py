@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
+from kitaru.core.ports import Child
 from kitaru.core.rows import ExecutionRow
 from kitaru.engine.body import Outcome
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.run import Run
 from kitaru.engine.signals import KitaruCancelled, Signal
-
-
-class Child(Protocol):
-    """A process of its own in which an execution runs (``kitaru.worker.child``)."""
-
-    def wait(self) -> None:
-        """Block until it has ended."""
-        ...
-
-    def stop(self) -> None:
-        """Have it hand its execution back and end (SIGTERM)."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once."""
-        ...
 
 
 class Active:

@@ -30,4 +30,5 @@ def cancel(wiring: Wiring, execution_id: str) -> None:
             raise KitaruStateError(
                 f"execution {row.execution_id} is {conflict.status or 'deleted'} and cannot be cancelled any more."
             ) from None
-    wiring.runner.look()
+    for runner in wiring.runners.all():
+        runner.look()

@@ -14,14 +14,11 @@ from kitaru.core.retry import check_retries
 from kitaru.core.stack import LOCAL
 from kitaru.errors import KitaruUsageError
 from kitaru.services import wiring as process
-from kitaru.services.settings import DEFAULT, Given, project_settings, project_source, settings_given
+from kitaru.services.settings import DEFAULT, Given, project_settings, project_source, settings_given, true_or_false
 from kitaru.services.wiring import Wiring
 
 CONFIGURE = "kitaru.configure()"
 ACTIVE = "active stack"
-
-_TRUE = ("1", "true", "yes", "on")
-_FALSE = ("0", "false", "no", "off")
 
 
 def given_outside(option: str) -> list[Given]:
@@ -107,9 +104,7 @@ def _retries(text: str) -> int:
 
 
 def _cache(text: str) -> bool:
-    if text.lower() not in _TRUE + _FALSE:
-        raise KitaruUsageError(f"KITARU_CACHE={text!r}: one of {', '.join(_TRUE + _FALSE)} is expected.")
-    return text.lower() in _TRUE
+    return true_or_false(text, "KITARU_CACHE")
 
 
 def _image(text: str) -> ImageSettings:

@@ -10,8 +10,20 @@ from kitaru.services.wiring import Wiring
 
 
 def is_left_to_others(wiring: Wiring, row: ExecutionRow) -> bool:
-    """True where runners of its stack live, which is not this process's: they pick it up by themselves."""
-    return row.stack != wiring.runner.lease.stack and wiring.store.runners.serves(row.stack)
+    """True where runners of its stack live, which this process is none of: they pick it up by themselves."""
+    return wiring.runners.of(row.stack) is None and wiring.store.runners.serves(row.stack)
+
+
+def run_elsewhere(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
+    """See that a pending or orphaned execution of another stack than this process's runs.
+
+    None where that is left to workers, or until there is a place for it.
+    """
+    runner = wiring.runners.of(row.stack)
+    if runner is None:
+        return None
+    runner.begin()
+    return runner.active(row.execution_id) or runner.pick_up(row, definition)
 
 
 def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None = None) -> Active | None:
@@ -30,5 +42,7 @@ def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None
     """
     if not wiring.store.executions.is_orphan(row.execution_id) or is_left_to_others(wiring, row):
         return None
+    if row.stack != wiring.runner.lease.stack and wiring.runners.of(row.stack) is not None:
+        return run_elsewhere(wiring, row, definition)
     definition = definition or load_flow(row.flow_ref)
     return wiring.runner.claim(row, definition, attempt=row.attempt)

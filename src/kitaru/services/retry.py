@@ -10,7 +10,7 @@ from kitaru.errors import KitaruStateError
 from kitaru.services.active import Active
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
-from kitaru.services.recover import is_left_to_others
+from kitaru.services.recover import is_left_to_others, run_elsewhere
 from kitaru.services.wiring import Wiring
 
 
@@ -48,8 +48,12 @@ def _hand_over(wiring: Wiring, row: ExecutionRow) -> None:
         raise _too_late(wiring, row) from None
 
 
-def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition) -> Active:
+def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition) -> Active | None:
     """Claim a failed execution and run it."""
+    if row.stack != wiring.runner.lease.stack and wiring.runners.of(row.stack) is not None:
+        _hand_over(wiring, row)
+        pending = wiring.store.executions.get(row.execution_id)
+        return None if pending is None else run_elsewhere(wiring, pending, definition)
     active = wiring.runner.claim(row, definition, attempt=row.attempt + 1)
     if active is None:
         raise _too_late(wiring, row)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from kitaru.core import redaction
 from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
+from kitaru.core.ports import Child
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.body import Outcome, execute, unwritten
@@ -23,12 +24,11 @@ from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
 from kitaru.errors import KitaruStoreError
-from kitaru.services.active import Active, Child
+from kitaru.services.active import Active
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import KNOWN, Pickup, Takes
 from kitaru.stacks.local import at_process_end
 
-LOCAL = "local"
 _TICK = 0.1
 _SLOW_CALL = 200_000
 _CLEAN_UP_SECONDS = 2.0

@@ -33,6 +33,8 @@ PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
 """The keys of ``[tool.kitaru]`` in ``pyproject.toml``, and the types of their values."""
 
 _SQLITE = "sqlite:///"
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
     project = project_settings()
     given = {"home": home}
     for name, default in defaults.items():
-        variable = _variable(name) if name in ("store", "artifacts") else None
+        variable = _variable(name)
         of_project = Given(project[name], project_source()) if name in project else None
         given[name] = _first(_override(overrides, name), variable, of_project, Given(default, DEFAULT))
     for name in ("max_threads", "max_flows"):
@@ -125,8 +127,23 @@ def _override(overrides: Mapping[str, Any], name: str) -> Given | None:
 
 def _variable(name: str) -> Given | None:
     variable = f"KITARU_{name.upper()}"
-    value = os.environ.get(variable)
-    return Given(value, variable) if value else None
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    wanted = PROJECT_KEYS.get(name, str)
+    value: Any = text
+    if wanted is bool:
+        value = true_or_false(text, variable)
+    elif wanted is int:
+        value = int(text) if text.isdecimal() else text  # what is no number is refused with the others
+    return Given(value, variable)
+
+
+def true_or_false(text: str, variable: str) -> bool:
+    """What a variable says, as people write it; ``KitaruUsageError`` where it is neither."""
+    if text.lower() not in _TRUE + _FALSE:
+        raise KitaruUsageError(f"{variable}={text!r}: one of {', '.join(_TRUE + _FALSE)} is expected.")
+    return text.lower() in _TRUE
 
 
 def positive(value: object, name: str) -> int:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from kitaru.core.ports import ExecutionFilter
+from kitaru.core.references import UNFINDABLE, can_be_found
 from kitaru.core.rows import StackRow
 from kitaru.core.stack import LOCAL, Stack, check_stack_name
 from kitaru.core.states import Status
+from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
-from kitaru.services.wiring import Wiring
-from kitaru.stacks.kinds import check_stack
+from kitaru.stacks.kinds import check_stack, kind_named
 
+if TYPE_CHECKING:
+    from kitaru.services.wiring import Wiring
+
+IN_MEMORY = "sqlite://"
 _UNFINISHED = (Status.PENDING, Status.RUNNING, Status.WAITING)
 
 
@@ -44,10 +50,28 @@ def get_stack(wiring: Wiring, name: str) -> Stack:
     return _stack(row, active)
 
 
-def check_known(wiring: Wiring, name: str) -> None:
-    """Raise ``KitaruUsageError`` where nothing can run on this stack, because there is none of this name."""
-    if name != LOCAL and wiring.store.stacks.get(name) is None:
+def check_can_run(wiring: Wiring, definition: FlowDefinition, name: str) -> None:
+    """Refuse to start a flow where nothing can run it.
+
+    Raises:
+        KitaruUsageError: There is no such stack, its kind is not installed, or other processes run its executions
+            and could not find the flow or the store.
+    """
+    if name in (LOCAL, wiring.runner.lease.stack):
+        return
+    row = wiring.store.stacks.get(name)
+    if row is None:
         raise KitaruUsageError(_unknown(wiring, name))
+    if kind_named(row.kind).place == "thread":
+        return
+    if not can_be_found(definition.reference):
+        raise KitaruUsageError(
+            f"flow {definition.name} cannot run on stack {name!r}, whose processes could not find it: {UNFINDABLE}"
+        )
+    if wiring.settings.store == IN_MEMORY:
+        raise KitaruUsageError(
+            f"flow {definition.name} cannot run on stack {name!r}: other processes do not see a store in memory."
+        )
 
 
 def create_stack(

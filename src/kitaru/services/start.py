@@ -24,10 +24,10 @@ from kitaru.engine.overrides import changed_arguments
 from kitaru.errors import KitaruStoreError, KitaruUsageError
 from kitaru.services.active import Active
 from kitaru.services.children import ChildCall
-from kitaru.services.recover import recover
+from kitaru.services.recover import recover, run_elsewhere
 from kitaru.services.retry import retry_row
 from kitaru.services.secrets import check_image
-from kitaru.services.stacks import check_known
+from kitaru.services.stacks import check_can_run
 from kitaru.services.wiring import Wiring
 
 
@@ -75,7 +75,7 @@ def _start(
 ) -> Started:
     arguments = definition.binder.bind(args, kwargs)
     inputs = wiring.values.encode_inputs(arguments, allow_opaque=False)
-    _check(wiring, options)
+    _check(wiring, definition, options)
     execution_id = options.execution_id
     scope = current.get()
     child = None
@@ -124,13 +124,13 @@ def _start(
     return Started(row.execution_id, active, child)
 
 
-def _check(wiring: Wiring, options: StartOptions) -> None:
+def _check(wiring: Wiring, definition: FlowDefinition, options: StartOptions) -> None:
     if options.execution_id is not None:
         check_execution_id(options.execution_id)
         redaction.refuse(options.execution_id, "execution_id=")
     for tag in options.tags:
         redaction.refuse(tag, "a tag")
-    check_known(wiring, options.stack)
+    check_can_run(wiring, definition, options.stack)
     check_image(wiring, options.image)
 
 
@@ -178,7 +178,8 @@ def launch(
     runner = wiring.runner
     if row.stack != runner.lease.stack:
         wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(row, copied),)))
-        return None
+        crash_point("after_create")
+        return run_elsewhere(wiring, row, definition)
     runner_id = runner.begin()
     # A child always gets a thread: its parent holds a place while it waits, so all could wait for ever.
     place = is_child or runner.reserve()
@@ -222,6 +223,7 @@ def _go_on(
     stands = child is not None and (child.failure_was_handled or child.failed_just_now(existing))
     if existing.status is Status.FAILED and is_child and not stands:
         return retry_row(wiring, existing, definition)
-    if existing.status in (Status.RUNNING, Status.PENDING) and existing.stack == wiring.runner.lease.stack:
+    here = wiring.runners.of(existing.stack) is not None
+    if existing.status in (Status.RUNNING, Status.PENDING) and here:
         return recover(wiring, existing, definition)
     return None

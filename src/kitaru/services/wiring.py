@@ -16,6 +16,7 @@ from kitaru.core.clock import Clock, SystemClock
 from kitaru.core.ids import Ids, SystemIds
 from kitaru.core.ports import Store, Values
 from kitaru.core.rows import LimitRow
+from kitaru.core.stack import LOCAL
 from kitaru.engine import capture
 from kitaru.engine.admission import Line
 from kitaru.engine.code_digest import code_digest
@@ -24,7 +25,8 @@ from kitaru.engine.leases import LEASE_SECONDS, Lease
 from kitaru.engine.pool import Pool
 from kitaru.engine.run import Shared
 from kitaru.services.pickup import KNOWN, Takes
-from kitaru.services.runner import LOCAL, Runner, Spawn
+from kitaru.services.runner import Runner, Spawn
+from kitaru.services.runners import Runners
 from kitaru.services.settings import Settings, read_settings
 from kitaru.store import open_store
 from kitaru.values import ValueCodec, open_blobs
@@ -62,18 +64,31 @@ class Wiring:
             code_digest=code_digest,
         )
         self.shared = shared
-        self.runner = Runner(
-            shared,
-            project=settings.project,
-            max_flows=settings.max_flows,
-            lease=Lease(self.store, self.clock, self.ids, stack=stack, seconds=lease_seconds),
+        self._lease_seconds = lease_seconds
+        self.runner = self.new_runner(stack, takes=takes, spawn=spawn)
+        self.runners = Runners(self)
+
+    def new_runner(
+        self, stack: str, *, max_flows: int | None = None, takes: Takes = KNOWN, spawn: Spawn = lambda _: None
+    ) -> Runner:
+        """A runner for a stack. Made by this class and by ``Runners``, which keep them."""
+        return Runner(
+            self.shared,
+            project=self.settings.project,
+            max_flows=max_flows or self.settings.max_flows,
+            lease=Lease(self.store, self.clock, self.ids, stack=stack, seconds=self._lease_seconds),
             takes=takes,
             spawn=spawn,
         )
 
+    def configured(self) -> Mapping[str, Any]:
+        """What ``kitaru.configure`` has set."""
+        return overrides
+
     def close(self) -> None:
         """Stop running flows and close the store."""
-        self.runner.end()
+        for runner in self.runners.all():
+            runner.end()
         self.shared.line.end()
         capture.uninstall()
         self.store.close()

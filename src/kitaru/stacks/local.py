@@ -8,8 +8,10 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 from kitaru.core.ports import StackHost
+from kitaru.core.rows import ExecutionRow
 from kitaru.core.stack import Stack
 from kitaru.stacks.kinds import check_options
 
@@ -19,10 +21,15 @@ assert concurrent.futures.thread
 class LocalKind:
     """See ``StackKind``. It has no options."""
 
+    place: Literal["thread", "process", "worker"] = "thread"
+
     def check(self, stack: Stack) -> None:
         check_options(stack, {})
 
-    def driver(self, stack: Stack, host: StackHost) -> None:  # noqa: ARG002  # the port's
+    def places(self, stack: Stack) -> None:  # noqa: ARG002  # the port's
+        return None
+
+    def start(self, stack: Stack, row: ExecutionRow, host: StackHost) -> None:  # noqa: ARG002  # the port's
         return None
 
 

@@ -1,38 +1,25 @@
-"""Stacks that workers serve: ``kitaru worker --stack NAME``, on as many machines as share the store."""
+"""The kind ``worker``: executions run where ``kitaru worker --stack NAME`` does."""
 
 from __future__ import annotations
 
-from kitaru.core.ports import StackDriver, StackHost
+from typing import Literal
+
+from kitaru.core.ports import StackHost
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.stack import Stack
 from kitaru.stacks.kinds import check_options
 
 
 class WorkerKind:
-    """See ``StackKind``. It has no options."""
+    """See ``StackKind``. It has no options: each worker has its own."""
+
+    place: Literal["thread", "process", "worker"] = "worker"
 
     def check(self, stack: Stack) -> None:
         check_options(stack, {})
 
-    def driver(self, stack: Stack, host: StackHost) -> StackDriver:  # noqa: ARG002  # the port's
-        return Nobody()
+    def places(self, stack: Stack) -> None:  # noqa: ARG002  # the port's
+        return None
 
-
-class Nobody:
-    """See ``StackDriver``: what is recorded for the stack waits until a worker takes it, and notices a cancellation."""
-
-    def start(self, row: ExecutionRow) -> None:
-        """Nothing: workers look."""
-
-    def cancel(self, execution_id: str) -> None:
-        """Nothing: its worker looks."""
-
-    def running(self) -> tuple[str, ...]:
-        """Nothing runs here."""
-        return ()
-
-    def drain(self) -> None:
-        """Nothing runs here."""
-
-    def end(self) -> None:
-        """Nothing runs here."""
+    def start(self, stack: Stack, row: ExecutionRow, host: StackHost) -> None:  # noqa: ARG002  # the port's
+        return None

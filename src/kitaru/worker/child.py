@@ -42,7 +42,8 @@ def run_one(execution_id: str) -> None:
     wiring = Wiring(settings, store=store, clock=clock, stack=row.stack, takes=NOTHING)
     install(wiring)
     on_termination(lambda: wiring.runner.hand_back(GRACE_SECONDS))
-    may_run = row.status is Status.PENDING or store.executions.is_orphan(execution_id)
+    # A waiting one: whoever starts this process has seen that its timer is due.
+    may_run = row.status in (Status.PENDING, Status.WAITING) or store.executions.is_orphan(execution_id)
     if may_run:
         wiring.runner.claim(row, load_flow(row.flow_ref), attempt=row.attempt)
     wiring.runner.drain()

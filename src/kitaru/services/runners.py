@@ -1,0 +1,130 @@
+"""The runners of this process: its own, and one for each further stack whose executions it starts (S8.1).
+
+Owned here: ``_others``, under ``_lock``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
+from kitaru.core.states import Status
+from kitaru.engine.failures import failure_of
+from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruUsageError
+from kitaru.services.active import Active
+from kitaru.services.runner import Runner
+from kitaru.services.stacks import get_stack
+from kitaru.stacks.kinds import kind_named
+
+if TYPE_CHECKING:
+    from kitaru.services.wiring import Wiring
+
+_PAUSE = 0.2
+_never = threading.Event()
+
+
+class Runners:
+    """Finds the runner for an execution.
+
+    Args:
+        wiring: The process. Its ``runner`` is the one for its own stack.
+    """
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._lock = threading.Lock()
+        self._others: dict[str, Runner] = {}
+
+    def of(self, stack: str) -> Runner | None:
+        """The runner for a stack; None where its executions are left to workers, or where it is gone."""
+        main = self._wiring.runner
+        if stack == main.lease.stack:
+            return main
+        with self._lock:
+            if stack not in self._others:
+                try:
+                    found = get_stack(self._wiring, stack)
+                    kind = kind_named(found.kind)
+                except (KitaruNotFoundError, KitaruUsageError):
+                    return None
+                if kind.place == "worker":
+                    return None
+                host = Host(self._wiring, stack)
+                start = partial(kind.start, found)
+                self._others[stack] = self._wiring.new_runner(
+                    stack, max_flows=kind.places(found), spawn=lambda row: start(row, host)
+                )
+            return self._others[stack]
+
+    def all(self) -> list[Runner]:
+        """Every runner of this process."""
+        with self._lock:
+            return [self._wiring.runner, *self._others.values()]
+
+    def active(self, execution_id: str) -> Active | None:
+        """The execution, where this process is running it or will: see ``Runner.active``."""
+        return next((one for runner in self.all() if (one := runner.active(execution_id)) is not None), None)
+
+    def attach(self, active: Active, change: int) -> None:
+        """See ``Runner.attach``."""
+        runner = self.of(active.row.stack)
+        if runner is not None:
+            runner.attach(active, change)
+
+
+class Host:
+    """The ``StackHost`` of one stack in this process."""
+
+    def __init__(self, wiring: Wiring, stack: str) -> None:
+        self._wiring = wiring
+        self._stack = stack
+
+    def environment(self) -> Mapping[str, str]:
+        return environment(self._wiring)
+
+    def unfinished(self, execution_id: str) -> bool:
+        return self._wiring.store.executions.status(execution_id) in (Status.PENDING, Status.RUNNING)
+
+    def give_up(self, execution_id: str, reason: str) -> None:
+        failure = failure_of(ChildProcessError(reason), FailureOrigin.INFRASTRUCTURE, self._wiring.values)
+        runner = self._wiring.runners.of(self._stack) or self._wiring.runner
+        while self.unfinished(execution_id):
+            row = self._wiring.store.executions.get(execution_id)
+            if row is None:
+                return
+            claimed = Claimed(runner.begin(), row.status, row.epoch, row.attempt)
+            end = StatusChanged(Status.FAILED, self._wiring.clock.now(), failure=failure)
+            try:
+                self._wiring.committer.commit(Commit(execution_id, None, (claimed,)))
+                self._wiring.committer.commit(Commit(execution_id, row.epoch + 1, (end,)))
+            except Refusal:  # the lease of the process that died has not run out everywhere
+                self._wiring.clock.wait(_never, _PAUSE)
+
+
+def environment(wiring: Wiring) -> dict[str, str]:
+    """The variables with which another process of this machine has the settings and modules of this one."""
+    settings = wiring.settings
+    variables = {
+        "KITARU_HOME": str(settings.home),
+        "KITARU_STORE": settings.store,
+        "KITARU_ARTIFACTS": settings.artifacts,
+        "KITARU_ALLOW_PICKLE": str(settings.allow_pickle).lower(),
+        "KITARU_MAX_THREADS": str(settings.max_threads),
+        "KITARU_MAX_FLOWS": str(settings.max_flows),
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+    }
+    for option, value in wiring.configured().items():
+        if option in ("stack", "retries", "cache", "image"):
+            variables[f"KITARU_{option.upper()}"] = _text(value)
+    return variables
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else value.to_json() if hasattr(value, "to_json") else json.dumps(value)

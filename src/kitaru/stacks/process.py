@@ -1,0 +1,160 @@
+"""The kind ``process``: each execution runs in a child process of the one that starts it (S8.1)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Literal, cast
+
+from kitaru.core.ports import StackHost
+from kitaru.core.rows import ExecutionRow
+from kitaru.core.stack import Stack
+from kitaru.errors import KitaruUsageError
+from kitaru.stacks.kinds import check_options
+
+MOST_DEATHS = 3
+"""How often the process of one execution may die before the execution counts as failed."""
+
+_OPTIONS = {"processes": int, "deaths": int}
+_NOT_HONOURED = ("base_image", "requirements", "apt_packages", "dockerfile")
+
+
+class ProcessKind:
+    """See ``StackKind``.
+
+    Options: ``processes``, how many executions one process has running at once (default: its processors);
+    ``deaths``, how often the process of one execution may die before the execution fails (default 3).
+
+    Owned here: how often that has happened, by execution, and what was warned of; guarded by ``_lock``.
+    """
+
+    place: Literal["thread", "process", "worker"] = "process"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deaths: dict[str, int] = {}
+        self._warned: set[tuple[str, ...]] = set()
+
+    def check(self, stack: Stack) -> None:
+        check_options(stack, _OPTIONS)
+        for name, value in stack.options.items():
+            if cast("int", value) < 1:
+                raise KitaruUsageError(f"stack {stack.name}: {name}={value!r}: a whole number, 1 or more, is expected.")
+
+    def places(self, stack: Stack) -> int:
+        return cast("int", stack.options.get("processes") or os.cpu_count() or 1)
+
+    def start(self, stack: Stack, row: ExecutionRow, host: StackHost) -> ProcessChild:
+        environment = {**os.environ, **host.environment(), **self._variables(row)}
+        most = cast("int", stack.options.get("deaths", MOST_DEATHS))
+        return ProcessChild(row.execution_id, environment, host, most=most, died=self._died)
+
+    def _died(self, execution_id: str, *, ended: bool) -> int:
+        with self._lock:
+            if ended:
+                return self._deaths.pop(execution_id, 0)
+            self._deaths[execution_id] = self._deaths.get(execution_id, 0) + 1
+            return self._deaths[execution_id]
+
+    def _variables(self, row: ExecutionRow) -> Mapping[str, str]:
+        """The variables of the image. What else it asks for needs an environment that nobody builds for a process."""
+        image: dict[str, object] = json.loads(row.image) if row.image else {}
+        fields = tuple(name for name in _NOT_HONOURED if name in image)
+        with self._lock:
+            known = not fields or fields in self._warned
+            self._warned.add(fields)
+        if not known:
+            warnings.warn(
+                f"a stack of kind 'process' runs executions with the Python of this process: image fields "
+                f"{', '.join(fields)} are recorded and not applied. Deploy the flow to have them applied.",
+                stacklevel=2,
+            )
+        return cast("dict[str, str]", image.get("environment", {}))
+
+
+class ProcessChild:
+    """A process that runs one execution; a new one is started where it dies before its time.
+
+    In a session of its own, so that Ctrl-C at a terminal is for the process that started it, and so that
+    whatever it has started itself ends with it. ``_process`` and ``_stopped`` are guarded by ``_lock``.
+    """
+
+    def __init__(
+        self,
+        execution_id: str,
+        environment: Mapping[str, str],
+        host: StackHost,
+        *,
+        most: int,
+        died: Callable[..., int],
+    ) -> None:
+        self._execution_id = execution_id
+        self._environment = environment
+        self._host = host
+        self._most = most
+        self._died = died
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "kitaru.worker.child", self._execution_id]
+        return subprocess.Popen(  # noqa: S603  # our own module, and an id that was checked
+            command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def wait(self) -> None:
+        while True:
+            code = self._process.wait()
+            if code == 0 or self._stopped or not self._host.unfinished(self._execution_id):
+                if not self._host.unfinished(self._execution_id):
+                    self._died(self._execution_id, ended=True)
+                return
+            if self._died(self._execution_id, ended=False) >= self._most:
+                self._died(self._execution_id, ended=True)
+                times = "once" if self._most == 1 else f"{self._most} times, the last time"
+                self._host.give_up(self._execution_id, f"the process of the execution ended {times} {how(code)}")
+                return
+            with self._lock:
+                if self._stopped:
+                    return
+                self._process = self._start()
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            if self._process.poll() is None:
+                self._process.terminate()
+
+    def kill(self) -> None:
+        with self._lock:
+            self._stopped = True
+            if self._process.poll() is None:
+                end_session(self._process)
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a session of its own, and what it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def how(code: int) -> str:
+    """How a process ended, in words, from its return code."""
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"by {name}" + (" (where nobody sent it, the machine had run out of memory)" if name == "SIGKILL" else "")

@@ -1,0 +1,233 @@
+"""S8.1: the kind ``process``: each execution in a child process that is killed, restarted and drained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import kitaru
+from kitaru import FailureOrigin, KitaruClient, KitaruUsageError, flow
+from tests.acceptance.gates import PATIENCE
+from tests.acceptance.processes import Scripts
+
+FLOWS = """
+    import os, signal, sys, time
+    from pathlib import Path
+    import kitaru
+    from kitaru import checkpoint, flow
+
+    def note(name, text=""):
+        with Path(name).open("a") as file:
+            file.write(f"{text or os.getpid()}\\n")
+
+    @checkpoint
+    def step(number: int) -> int:
+        note("steps", str(number))
+        return number * 10
+
+    @flow
+    def where(number: int) -> list:
+        return [os.getpid(), os.getppid(), step(number), os.environ.get("FROM_IMAGE")]
+
+    @flow
+    def fails() -> None:
+        raise KeyError("lost")
+
+    @flow
+    def killed(times: int) -> int:
+        step(1)
+        note("lives")
+        if len(Path("lives").read_text().split()) <= times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(2)
+
+    @flow
+    def asks() -> str:
+        note("lives")
+        return kitaru.wait("go", schema=str)
+
+    @flow
+    def sleeps() -> int:
+        step(1)
+        note("lives")
+        kitaru.sleep(60)
+        return step(2)
+
+    @flow
+    def hangs() -> None:
+        note("lives")
+        time.sleep(600)
+
+    @flow
+    def slow() -> str:
+        note("lives")
+        time.sleep(1)
+        note("ended")
+        return "done"
+
+    @flow
+    def parent() -> int:
+        return where.run(7).wait()[2]
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripts:
+    made = Scripts(tmp_path / "work")
+    made.write("flows.py", FLOWS)
+    monkeypatch.chdir(made.folder)
+    kitaru.create_stack("apart", "process")
+    return made
+
+
+def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def python(scripts: Scripts, text: str) -> list[str]:
+    """Run a script that starts flows of ``flows.py``."""
+    scripts.write("main.py", f"import os, kitaru, flows\nfrom kitaru import KitaruClient\n{text}\n")
+    return scripts.run("main.py")
+
+
+def test_s8_1_an_execution_runs_in_a_child_process_with_the_variables_of_its_image(scripts: Scripts) -> None:
+    text = """handle = flows.where.run(4, stack="apart", image={"environment": {"FROM_IMAGE": "yes"}})
+pid, parent, step, variable = handle.wait(60)
+print(pid != os.getpid(), parent == os.getpid(), step, variable, os.environ.get("FROM_IMAGE"))"""
+    assert python(scripts, text) == ["True True 40 yes None"]
+    (execution,) = KitaruClient().executions.list()
+    assert (execution.stack, execution.status) == ("apart", "completed")
+    assert kitaru.current_stack().name == "local"
+
+
+def test_s8_1_a_failure_comes_back_as_what_was_raised(scripts: Scripts) -> None:
+    text = """try:
+    flows.fails.run(stack="apart").wait(60)
+except kitaru.KitaruUserCodeError as error:
+    print(type(error.__cause__).__name__, error.failure_origin)"""
+    assert python(scripts, text) == ["KeyError user_code"]
+
+
+def test_s8_1_a_process_that_dies_is_started_again_and_recorded_work_is_reused(scripts: Scripts) -> None:
+    assert python(scripts, 'print(flows.killed.run(2, stack="apart").wait(60))') == ["20"]
+    assert scripts.lines("steps") == ["1", "2"]
+    assert len(set(scripts.lines("lives"))) == 3
+
+
+def test_s8_1_an_execution_that_kills_its_process_again_and_again_ends_as_failed(scripts: Scripts) -> None:
+    text = """try:
+    flows.killed.run(99, stack="apart").wait(60)
+except kitaru.KitaruExecutionError as error:
+    print(error.failure_origin, str(error))"""
+    (line,) = python(scripts, text)
+    assert line.startswith("infrastructure ")
+    assert "ended 3 times, the last time by SIGKILL" in line
+    assert len(scripts.lines("lives")) == 3
+    (execution,) = KitaruClient().executions.list()
+    assert execution.failure is not None
+    assert execution.failure.origin is FailureOrigin.INFRASTRUCTURE
+
+
+def test_s8_1_a_suspended_execution_holds_no_process_and_is_started_again_by_its_answer(scripts: Scripts) -> None:
+    text = """import time
+handle = flows.asks.run(stack="apart")
+executions = KitaruClient().executions
+while handle.status != "waiting":
+    time.sleep(0.01)
+pid = int(open("lives").read().split()[0])
+while os.path.exists(f"/proc/{pid}") and open(f"/proc/{pid}/stat").read().split()[2] != "Z":
+    time.sleep(0.01)
+executions.input(handle.exec_id, value="yes")
+print(handle.wait(60))"""
+    assert python(scripts, text) == ["yes"]
+    assert len(set(scripts.lines("lives"))) == 2
+
+
+def test_s5_8_a_timer_starts_the_process_again(scripts: Scripts) -> None:
+    scripts.write("flows.py", FLOWS.replace("kitaru.sleep(60)", "kitaru.sleep(2)"))
+    assert python(scripts, 'print(flows.sleeps.run(stack="apart").wait(60))') == ["20"]
+    assert scripts.lines("steps") == ["1", "2"]
+
+
+def test_s6_8_cancelling_kills_the_process(scripts: Scripts) -> None:
+    text = """import time
+handle = flows.hangs.run(stack="apart")
+while not os.path.exists("lives"):
+    time.sleep(0.01)
+handle.cancel()
+try:
+    handle.wait(60)
+except kitaru.KitaruCancelledError:
+    print("cancelled")"""
+    assert python(scripts, text) == ["cancelled"]
+    (pid,) = scripts.lines("lives")
+    until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_s1_6_a_process_that_ends_lets_its_children_finish_first(scripts: Scripts) -> None:
+    assert python(scripts, 'flows.slow.run(stack="apart")') == []
+    assert scripts.lines("ended") != []
+    assert [one.status for one in KitaruClient().executions.list()] == ["completed"]
+
+
+def test_s6_3_what_a_killed_parent_has_left_pending_is_run_by_the_next_process_of_the_stack(scripts: Scripts) -> None:
+    scripts.write("main.py", """
+        import os, kitaru, flows
+        from kitaru.services import runner
+        runner.Runner.pick_up = lambda *_: os._exit(9)
+        flows.where.run(1, stack="apart", execution_id="left")
+    """)  # fmt: skip
+    scripts.run("main.py", code=9)
+    assert [one.status for one in KitaruClient().executions.list()] == ["pending"]
+    python(scripts, 'print(flows.where.run(2, stack="apart").wait(60)[2])')
+    assert KitaruClient().executions.get("left").status == "completed"
+
+
+def test_s1_10_a_child_flow_runs_in_the_process_of_its_parent_or_on_its_own_stack(scripts: Scripts) -> None:
+    assert python(scripts, 'print(flows.parent.run(stack="apart").wait(60))') == ["70"]
+
+
+def test_s6_4_a_failed_execution_is_retried_in_a_process(scripts: Scripts) -> None:
+    text = """handle = flows.killed.run(3, stack="apart")
+try:
+    handle.wait(60)
+except kitaru.KitaruExecutionError:
+    print("failed")
+print(KitaruClient().executions.retry(handle.exec_id).wait(60), len(set(open("lives").read().split())))"""
+    assert python(scripts, text) == ["failed", "20 4"]
+
+
+def test_s8_1_a_flow_that_no_other_process_could_find_is_refused_before_anything_is_recorded(scripts: Scripts) -> None:
+    @flow
+    def hidden() -> None: ...
+
+    with pytest.raises(KitaruUsageError, match=r"flow hidden cannot run on stack 'apart'.*inside a function"):
+        hidden.run(stack="apart")
+    assert len(KitaruClient().executions.list()) == 0
+
+
+def test_s8_5_an_image_field_that_is_not_applied_is_told_in_one_warning(scripts: Scripts) -> None:
+    text = """import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for number in range(2):
+        flows.where.run(number, stack="apart", image={"requirements": ["x"], "base_image": "y"}).wait(60)
+print([str(one.message)[:40] for one in caught if "image fields base_image, requirements" in str(one.message)])"""
+    assert python(scripts, text) == ["[\"a stack of kind 'process' runs executions \"]"]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"processes": 0}, "processes=0: a whole number, 1 or more"),
+    ({"deaths": "3"}, "deaths='3': int is expected"),
+    ({"process": 2}, "has no option 'process'; did you mean 'processes'"),
+])  # fmt: skip
+def test_s8_1_a_wrong_option_of_a_process_stack_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(KitaruUsageError, match=message):
+        kitaru.create_stack("apart", "process", **options)
+    assert len(kitaru.list_stacks()) == 1
