@@ -218,8 +218,8 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for number in range(2):
         flows.where.run(number, stack="apart", image={"requirements": ["x"], "base_image": "y"}).wait(60)
-print([str(one.message)[:40] for one in caught if "image fields base_image, requirements" in str(one.message)])"""
-    assert python(scripts, text) == ["[\"a stack of kind 'process' runs executions \"]"]
+print([str(one.message)[:31] for one in caught if "image fields base_image, requirements" in str(one.message)])"""
+    assert python(scripts, text) == ["[\"a stack of kind 'process' runs \"]"]
 
 
 @pytest.mark.parametrize(("options", "message"), [
