@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kitaru import KitaruClient, create_stack
+from kitaru import FailureOrigin, KitaruClient, create_stack
 from kitaru.core.states import Status
+from kitaru.services.runner import MOST_TAKEOVERS
 from kitaru.services.wiring import wiring
 from tests.acceptance.gates import PATIENCE, until
 from tests.acceptance.processes import Child, Scripts
@@ -72,6 +73,13 @@ def fails_once(name: str) -> int:
     if not Path("repaired").exists():
         raise ValueError("broken")
     return first(name)
+
+@flow
+def kills(name: str) -> int:
+    first(name)
+    if not Path("repaired").exists():
+        os.kill(os.getpid(), 9)
+    return last(name)
 
 @flow
 def dies(name: str) -> int:
@@ -285,3 +293,23 @@ def test_s6_3_a_project_has_the_same_name_wherever_it_lies(scripts: Scripts, tmp
         assert finished("a") == [child.process.pid] * 2
         end(child)
     assert KitaruClient().executions.get("unnamed").status is Status.PENDING
+
+
+def test_s6_3_an_execution_that_kills_every_process_is_given_up_and_can_be_retried(scripts: Scripts) -> None:
+    submit(scripts, "kills", "a")
+    deaths = 0
+    while KitaruClient().executions.get("a").status is not Status.FAILED:
+        with a_worker(scripts) as child:
+            until(lambda: child.process.poll() is not None or KitaruClient().executions.get("a").status.finished)
+            deaths += child.process.poll() is not None
+    assert deaths == 1 + MOST_TAKEOVERS
+    failure = KitaruClient().executions.get("a").failure
+    assert failure is not None
+    assert failure.origin is FailureOrigin.INFRASTRUCTURE
+    assert f"died {MOST_TAKEOVERS} times in a row" in failure.message
+    (scripts.folder / "repaired").touch()
+    with a_worker(scripts) as child:
+        until(lambda: wiring().store.runners.serves("fleet"))
+        assert KitaruClient().executions.retry("a").wait(PATIENCE) == child.process.pid
+        end(child)
+    assert scripts.lines("notes").count("first-a") == 1

@@ -20,10 +20,11 @@ from kitaru.core.states import Status
 from kitaru.engine.body import Outcome, execute, unwritten
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
+from kitaru.engine.failures import failure_of
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
-from kitaru.errors import KitaruStoreError
+from kitaru.errors import FailureOrigin, KitaruExecutionError, KitaruStoreError
 from kitaru.services.active import Active
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import KNOWN, Pickup, Takes
@@ -32,6 +33,8 @@ from kitaru.stacks.local import at_process_end
 _TICK = 0.1
 _SLOW_CALL = 200_000
 _CLEAN_UP_SECONDS = 2.0
+MOST_TAKEOVERS = 5
+"""So often an execution may end its process with nothing recorded since the last time; then it has failed."""
 
 Spawn = Callable[[ExecutionRow], Child | None]
 """Starts a process for an execution; None where it runs in this one."""
@@ -234,9 +237,27 @@ class Runner:
         if claimed is None:  # somebody else was first
             active.outcome = Outcome(None)
             self._ended(active)
+        elif row.status is Status.RUNNING and row.takeovers >= MOST_TAKEOVERS:
+            active.row = claimed
+            self._give_up(active)
         else:
             active.row = claimed
             self._run(active)
+
+    def _give_up(self, active: Active) -> None:
+        """It has ended process after process: let it not end this one too."""
+        row = active.row
+        error = KitaruExecutionError(
+            f"the process that ran it died {row.takeovers} times in a row, with nothing recorded in between. "
+            "Look at what kills it (memory, a crash in a library), then retry it.",
+            exec_id=row.execution_id,
+            status=Status.FAILED,
+            failure_origin=FailureOrigin.INFRASTRUCTURE,
+        )
+        failure = failure_of(error, FailureOrigin.INFRASTRUCTURE, self._shared.values)
+        end = StatusChanged(Status.FAILED, self._shared.clock.now(), failure=failure)
+        active.outcome = Outcome(None, error=error, unwritten=end)  # as an end that is still to be written
+        self._ended(active)
 
     def _run(self, active: Active) -> None:
         assert active.definition is not None

@@ -33,6 +33,13 @@ ON CONFLICT (execution_id, tag) DO NOTHING
 # A runner takes an execution over. The caller has compared status and epoch in this transaction.
 CLAIM_EXECUTION = """
 UPDATE executions SET
+    takeovers = CASE
+        WHEN status <> 'running' THEN 0
+        WHEN recorded = (SELECT COUNT(*) FROM calls
+            WHERE calls.execution_id = executions.execution_id AND calls.ended_at IS NOT NULL) THEN takeovers + 1
+        ELSE 1 END,
+    recorded = CASE WHEN status = 'running' THEN (SELECT COUNT(*) FROM calls
+            WHERE calls.execution_id = executions.execution_id AND calls.ended_at IS NOT NULL) END,
     status = 'running', epoch = epoch + 1, runner_id = :runner_id, attempt = :attempt,
     started_at = COALESCE(started_at, kitaru_now()), due_at = NULL, ended_at = NULL, result = NULL,
     failure_type = NULL, failure_message = NULL, failure_origin = NULL, failure_detail = NULL
