@@ -16,8 +16,6 @@ from kitaru.values.json_text import LEAF_LIMIT, Json, canonical_text, fits_row, 
 from kitaru.values.plain import plain
 from kitaru.values.walk import Reader, Refused, TooDeep, Writer, blob_tree, holds_secret
 
-_NONE: frozenset[str] = frozenset()
-
 
 class ValueCodec:
     """Python values <-> text, exactly. Safe to use from many threads.
@@ -34,20 +32,20 @@ class ValueCodec:
 
     def encode(self, value: object, where: str) -> Encoded:
         """Encode a value; ``where`` names it in messages. Raises ``KitaruSerializationError`` (S4.2)."""
-        return self._encode(value, where, redact=False).text
+        text = _short_text(value)
+        return self._walked(value, where, self._writer()) if text is None else text
 
     def encode_redacted(self, value: object, where: str) -> Redacted:
         """Encode a value with the names of secrets in place of their values."""
-        return self._encode(value, where, redact=True)
+        text = _short_text(value)
+        if text is not None:
+            return Redacted(text, frozenset())
+        writer = self._writer(redact=True)
+        return Redacted(self._walked(value, where, writer), frozenset(writer.redacted))
 
-    def _encode(self, value: object, where: str, *, redact: bool) -> Redacted:
+    def _walked(self, value: object, where: str, writer: Writer) -> Encoded:
         try:
-            if is_native(value):
-                text = to_text(value)
-                if fits_row(text) and not _secrets_in(text):
-                    return Redacted(text, _NONE)
-            writer = self._writer(redact=redact)
-            return Redacted(self._text_and_tree(value, writer)[0], frozenset(writer.redacted))
+            return self._text_and_tree(value, writer)[0]
         except Refused as refused:
             raise refused.error(where) from refused.__cause__
         except RecursionError as error:
@@ -70,7 +68,7 @@ class ValueCodec:
                 text = to_text(arguments)
                 # Each argument is encoded like a value of its own, so that it shares its blob with an equal output.
                 # All of them together are short here, so each one is as well, and the form is the same.
-                if fits_row(text) and not _secrets_in(text):
+                if fits_row(text) and (redaction.present is None or not _secrets_in(text)):
                     return EncodedInputs(text, _digest(canonical_text(arguments)), False)
             return self._encode_each(arguments, self._writer(allow_opaque=allow_opaque, redact=redact))
         except RecursionError as error:
@@ -173,9 +171,21 @@ class ValueCodec:
         return Reader(decoder_for, self._blobs, allow_pickle=self._allow_pickle)
 
 
+def _short_text(value: object) -> Encoded | None:
+    """The text of a value that is its own tree, is short and holds no secret. The hot path."""
+    try:
+        if is_native(value):
+            text = to_text(value)
+            if fits_row(text) and (redaction.present is None or not _secrets_in(text)):
+                return text
+    except RecursionError:  # the walk will come to it too, and tell
+        pass
+    return None
+
+
 def _secrets_in(text: str) -> frozenset[str]:
     known = redaction.present
-    return _NONE if known is None else known.names_in(text)
+    return frozenset() if known is None else known.names_in(text)
 
 
 def _stack_is_full(what: str) -> KitaruSerializationError:
