@@ -31,12 +31,15 @@ def test_every_key_of_the_project_is_taken_over(folder: Path) -> None:
         "[tool.kitaru]\n"
         'stack = "local"\nretries = 2\ncache = false\nimage = "x"\nstore = "sqlite:////a/b.db"\n'
         'artifacts = "s3://bucket/values"\nallow_pickle = true\nmax_threads = 3\nmax_flows = 4\n'
+        'project = "refunds"\nlimits = { api = { at_once = 2 } }\n'
     )
     settings = read_settings({})
     assert settings.store == "sqlite:////a/b.db"
     assert settings.artifacts == "s3://bucket/values"
     assert (settings.allow_pickle, settings.max_threads, settings.max_flows) == (True, 3, 4)
-    assert len(PROJECT_KEYS) == 9
+    assert settings.project == "refunds"
+    assert settings.limits == {"api": {"at_once": 2}}
+    assert len(PROJECT_KEYS) == 11
 
 
 def test_overrides_come_before_the_environment_and_that_before_the_project(
