@@ -1,0 +1,1 @@
+"""Snapshots of source trees, and the environments that they run in."""
