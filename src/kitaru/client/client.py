@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kitaru.client.artifacts import Artifacts
+from kitaru.client.deployments import Deployments
 from kitaru.client.executions import Executions
 from kitaru.client.limits import Limits
 from kitaru.client.secrets import Secrets
@@ -21,6 +22,7 @@ class KitaruClient:
         secrets: The secrets of this project.
         stacks: Where executions run.
         limits: Named limits on calls and executions.
+        deployments: Deployed versions of flows.
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,7 @@ class KitaruClient:
         self.secrets = Secrets(self._wiring)
         self.stacks = Stacks(self._wiring)
         self.limits = Limits(self._wiring)
+        self.deployments = Deployments(self._wiring)
 
     def info(self) -> Info:
         """Every setting in force in this process, secrets masked, and the layer that each comes from.

@@ -90,6 +90,10 @@ class Executions(Protocol):
         """Pending executions of these flows that are nobody's yet, oldest first."""
         ...
 
+    def frozen(self, *, project: str, stack: str, limit: int) -> list[ExecutionRow]:
+        """Executions of snapshots that are orphans, or pending and nobody's yet, oldest first."""
+        ...
+
     def due(self, *, runner_id: str, project: str, stack: str, limit: int) -> list[ExecutionRow]:
         """Waiting executions whose timer is due: this runner's own, and those of the project without a living one."""
         ...

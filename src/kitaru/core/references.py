@@ -84,7 +84,7 @@ def _load(module: str, reference: str) -> ModuleType:
     if module == portable_module(_MAIN):
         return sys.modules[_MAIN]
     if module.endswith(".py") and ("/" in module or "\\" in module):
-        return _load_script(Path(module), reference)
+        return _load_script(module, reference)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -96,8 +96,9 @@ def _load(module: str, reference: str) -> ModuleType:
         ) from error
 
 
-def _load_script(path: Path, reference: str) -> ModuleType:
+def _load_script(script: str, reference: str) -> ModuleType:
     """Load a script under a name of its own, so that its ``if __name__ == "__main__"`` stays asleep."""
+    path = Path(script)
     name = f"_kitaru_script_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -105,8 +106,8 @@ def _load_script(path: Path, reference: str) -> ModuleType:
     if spec is None or spec.loader is None or not path.exists():
         raise KitaruNotFoundError(f"the script {path} of {reference} is no longer there. Restore it and try again.")
     module = importlib.util.module_from_spec(spec)
-    module.__dict__["__kitaru_script__"] = str(path)
-    folder = str(path.parent)
+    module.__dict__["__kitaru_script__"] = script
+    folder = str(path.absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # as Python does for a script that it starts
     sys.modules[name] = module

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from functools import update_wrapper
 from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
+from kitaru.client.deployment import Deployment, deployment_record
+from kitaru.client.deployments import Deployments
 from kitaru.client.handle import FlowHandle
 from kitaru.core.image import ImageSettings
 from kitaru.core.references import reference_of
@@ -22,8 +24,8 @@ from kitaru.services.wiring import wiring
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RESERVED = ("stack", "retries", "cache", "image", "execution_id", "tags")
-"""Options of ``run``: no parameter of a flow may have one of these names (S1.3)."""
+RESERVED = ("stack", "retries", "cache", "image", "execution_id", "tags", "version", "tag", "exclusive")
+"""Options of ``run``, ``deploy`` and ``invoke``: no parameter of a flow may have one of these names (S1.3)."""
 
 
 class Flow(Generic[P, R]):
@@ -120,6 +122,68 @@ class Flow(Generic[P, R]):
         started = start(process, self.definition, args, kwargs, options)
         return FlowHandle(process, started.execution_id, started.active, started.child)
 
+    def deploy(
+        self,
+        *args: Any,
+        tag: str | None = None,
+        exclusive: bool | None = None,
+        stack: str | None = None,
+        retries: int | None = None,
+        cache: bool | None = None,
+        image: Image | None = None,
+        **kwargs: Any,
+    ) -> Deployment:
+        """Freeze the flow as a new version that is invoked by name, from anywhere (S8.2).
+
+        Frozen are the source tree of the project, the environment, and what the flow takes. The first version
+        gets the tag ``default``.
+
+        Args:
+            *args: Representative inputs: the defaults of an invocation. None needs to be given.
+            tag: A tag for the new version.
+            exclusive: Whether the tag is at one version only; see ``Deployments.tag``.
+            stack: Where its executions run.
+            retries: How often the body may run again in one execution, 0 or more.
+            cache: Whether checkpoints may reuse results of earlier executions.
+            image: Environment: ``requirements`` are built into one of its own, ``environment`` are variables.
+            **kwargs: Representative inputs.
+
+        Raises:
+            KitaruUsageError: The source, an input, an option or the environment cannot be used. Nothing has
+                been registered.
+            KitaruSerializationError: An input cannot be recorded; its path is in the message.
+        """
+        from kitaru.services.deploy import deploy  # noqa: PLC0415  # 30 ms, and few processes deploy
+
+        options = resolve_options(
+            self.definition, stack=stack, retries=retries, cache=cache, image=image, execution_id=None, tags=()
+        )
+        process = wiring()
+        row = deploy(process, self.definition, args, kwargs, options, tag=tag, exclusive=exclusive)
+        return deployment_record(process, row)
+
+    def invoke(
+        self,
+        *,
+        version: int | None = None,
+        tag: str | None = None,
+        execution_id: str | None = None,
+        tags: Iterable[str] = (),
+        **inputs: Any,
+    ) -> FlowHandle[R]:
+        """Start an execution of a deployed version: see ``KitaruClient().deployments.invoke``."""
+        return Deployments(wiring()).invoke(
+            self.name, inputs, version=version, tag=tag, execution_id=execution_id, tags=tags
+        )
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        """The newest versions of this flow; ``KitaruClient().deployments.list`` pages through all."""
+        return Deployments(wiring()).list(self.name)
+
+    def deployment(self, *, version: int | None = None, tag: str | None = None) -> Deployment:
+        """One version of this flow: see ``KitaruClient().deployments.get``."""
+        return Deployments(wiring()).get(self.name, version=version, tag=tag)
+
     def _check_names(self, kwargs: Iterable[str]) -> None:
         """Refuse a misspelt option with its right name; what else does not fit is told when it is bound."""
         parameters = self.definition.binder.parameters
@@ -194,8 +258,8 @@ def flow(
         taken = [name for name in RESERVED if name in definition.binder.parameters]
         if taken:
             raise KitaruUsageError(
-                f"flow {fn.__name__} has a parameter {taken[0]!r}, which is an option of .run(). "
-                f"Rename it; reserved are {', '.join(RESERVED)}."
+                f"flow {fn.__name__} has a parameter {taken[0]!r}, which is an option of .run(), .deploy() or "
+                f".invoke(). Rename it; reserved are {', '.join(RESERVED)}."
             )
         registry.add(definition)
         return Flow(definition)

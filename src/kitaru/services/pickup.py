@@ -2,7 +2,8 @@
 
 An ordinary process goes on with what was parked in it, and picks up what nobody lives for, of its own
 project and of the flows that it has loaded: to import the code of an execution that merely shares the
-store is not ours to do. A worker takes everything of its stack and its project, and loads it.
+store is not ours to do. What runs from a snapshot is started in a process of its own, by anybody. A worker
+takes everything of its stack and its project, and loads it.
 
 Owned here: ``_asleep`` (under the runner's lock), ``_taken``, ``_refused`` (one atomic operation each).
 """
@@ -45,12 +46,15 @@ KNOWN, ALL, NOTHING = Takes.KNOWN, Takes.ALL, Takes.NOTHING
 class Pickup:
     """The look-out of one runner."""
 
-    def __init__(self, runner: Runner, store: Store, clock: Clock, *, project: str, takes: Takes) -> None:
+    def __init__(
+        self, runner: Runner, store: Store, clock: Clock, *, project: str, takes: Takes, snapshot: str | None
+    ) -> None:
         self._runner = runner
         self._store = store
         self._clock = clock
         self._project = project
         self._takes = takes
+        self._snapshot = snapshot
         self._asleep: set[str] = set()  # suspended here, so this process is to go on with them
         self._taken: set[str] = set()  # pending, and taken by this runner
         self._refused: dict[str, float] = {}  # flows that could not be loaded here, and when
@@ -112,6 +116,7 @@ class Pickup:
         if self._takes is KNOWN:
             known = tuple(registry.flows)
             rows += executions.unowned(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
+            rows += executions.frozen(project=self._project, stack=stack, limit=_LIMIT)
         return rows
 
     def sweep(self, now: float) -> None:
@@ -123,12 +128,13 @@ class Pickup:
             known = None if self._takes is ALL else tuple(registry.flows)
             orphans = self._store.executions.orphans
             found = orphans(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
+            found += self._store.executions.frozen(project=self._project, stack=stack, limit=_LIMIT)
             self._swept_at = now
             self.has_orphans_left = not self._pick_up(found)
 
     def cannot_run(self, row: ExecutionRow, error: BaseException) -> None:
         """Its flow cannot be loaded here: leave it to others, and do not try again for a while."""
-        self._refused[row.flow_ref] = self._clock.monotonic()
+        self._refused[row.snapshot or row.flow_ref] = self._clock.monotonic()
         self._taken.discard(row.execution_id)
         _log.error("flow %s cannot be loaded here, its executions are left to others", row.flow_ref, exc_info=error)
         if row.status is Status.PENDING:
@@ -141,8 +147,9 @@ class Pickup:
         """False where there was no place for one of them."""
         places = True
         for row in rows:
-            definition = registry.get(row.flow_ref)
-            loadable = self._takes is ALL and not self._was_refused(row.flow_ref)
+            elsewhere = row.snapshot != self._snapshot  # in a process of its own, whatever this one has loaded
+            definition = None if elsewhere else registry.get(row.flow_ref)
+            loadable = (elsewhere or self._takes is ALL) and not self._was_refused(row.snapshot or row.flow_ref)
             if (definition is not None or loadable) and self._runner.active(row.execution_id) is None:
                 places = self._runner.pick_up(row, definition) is not None and places
         return places

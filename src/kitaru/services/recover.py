@@ -14,8 +14,16 @@ def is_left_to_others(wiring: Wiring, row: ExecutionRow) -> bool:
     return wiring.runners.of(row.stack) is None and wiring.store.runners.serves(row.stack)
 
 
+def is_elsewhere(wiring: Wiring, row: ExecutionRow) -> bool:
+    """True where it never runs in a thread of this process.
+
+    It is on another stack, or runs from a snapshot that this process was not started from (S8.4).
+    """
+    return row.stack != wiring.runner.lease.stack or row.snapshot != wiring.settings.snapshot
+
+
 def run_elsewhere(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
-    """See that a pending or orphaned execution of another stack than this process's runs.
+    """See that a pending or orphaned execution runs that is not run by a thread of this process.
 
     None where that is left to workers, or until there is a place for it.
     """
@@ -42,7 +50,7 @@ def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None
     """
     if not wiring.store.executions.is_orphan(row.execution_id) or is_left_to_others(wiring, row):
         return None
-    if row.stack != wiring.runner.lease.stack and wiring.runners.of(row.stack) is not None:
+    if is_elsewhere(wiring, row) and wiring.runners.of(row.stack) is not None:
         return run_elsewhere(wiring, row, definition)
     definition = definition or load_flow(row.flow_ref)
     return wiring.runner.claim(row, definition, attempt=row.attempt)

@@ -10,7 +10,7 @@ from kitaru.errors import KitaruStateError
 from kitaru.services.active import Active
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
-from kitaru.services.recover import is_left_to_others, run_elsewhere
+from kitaru.services.recover import is_elsewhere, is_left_to_others, run_elsewhere
 from kitaru.services.wiring import Wiring
 
 
@@ -30,7 +30,8 @@ def retry(wiring: Wiring, execution_id: str) -> tuple[str, Active | None]:
     if is_left_to_others(wiring, row):
         _hand_over(wiring, row)
         return row.execution_id, None
-    return row.execution_id, retry_row(wiring, row, load_flow(row.flow_ref))
+    definition = load_flow(row.flow_ref) if row.snapshot == wiring.settings.snapshot else None
+    return row.execution_id, retry_row(wiring, row, definition)
 
 
 def _hand_over(wiring: Wiring, row: ExecutionRow) -> None:
@@ -48,13 +49,13 @@ def _hand_over(wiring: Wiring, row: ExecutionRow) -> None:
         raise _too_late(wiring, row) from None
 
 
-def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition) -> Active | None:
-    """Claim a failed execution and run it."""
-    if row.stack != wiring.runner.lease.stack and wiring.runners.of(row.stack) is not None:
+def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
+    """Claim a failed execution and run it. ``definition`` is None where it runs from another snapshot."""
+    if is_elsewhere(wiring, row) and wiring.runners.of(row.stack) is not None:
         _hand_over(wiring, row)
         pending = wiring.store.executions.get(row.execution_id)
         return None if pending is None else run_elsewhere(wiring, pending, definition)
-    active = wiring.runner.claim(row, definition, attempt=row.attempt + 1)
+    active = wiring.runner.claim(row, definition or load_flow(row.flow_ref), attempt=row.attempt + 1)
     if active is None:
         raise _too_late(wiring, row)
     return active

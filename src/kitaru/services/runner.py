@@ -50,6 +50,8 @@ class Runner:
         lease: Its lease, for the stack that it serves.
         takes: What it picks up beside what it was handed.
         spawn: See ``Spawn``.
+        snapshot: The snapshot that this process was started from: of an execution from another, or from none,
+            it never runs the code itself (S8.4).
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class Runner:
         lease: Lease,
         takes: Takes = KNOWN,
         spawn: Spawn = lambda _: None,
+        snapshot: str | None = None,
     ) -> None:
         self.lease = lease
-        self.pickup = Pickup(self, shared.store, shared.clock, project=project, takes=takes)
+        self.pickup = Pickup(self, shared.store, shared.clock, project=project, takes=takes, snapshot=snapshot)
         self._shared = shared
         self._max_flows = max_flows
         self._spawn = spawn

@@ -11,10 +11,10 @@ from kitaru.core.image import ImageSettings
 from kitaru.core.rows import SecretRow
 from kitaru.core.secret import Secret, check_name, check_value
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
-from kitaru.services.wiring import Wiring
 
 if TYPE_CHECKING:
     from kitaru.services.secret_key import SecretKey
+    from kitaru.services.wiring import Wiring
 
 
 def set_secret(wiring: Wiring, name: str, value: str) -> None:

@@ -36,6 +36,9 @@ _SQLITE = "sqlite:///"
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
+SNAPSHOT = "KITARU_SNAPSHOT"
+"""Tells a process which snapshot it was started from: set by whoever starts it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -51,6 +54,7 @@ class Settings:
         project: What tells the executions of this project from others in the same store: a name, where one is
             given; else the folder of the nearest ``pyproject.toml`` or ``.kitaru``, else the working directory.
         limits: Named limits as this process declares them: ``at_once``, ``per_minute`` or both, by name.
+        snapshot: The snapshot that this process was started from; None where it runs the source at hand.
     """
 
     home: Path
@@ -61,6 +65,7 @@ class Settings:
     max_flows: int
     project: str
     limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    snapshot: str | None = None
 
 
 class Given(NamedTuple):
@@ -81,7 +86,7 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
     """
     values: dict[str, Any] = {name: given.value for name, given in settings_given(overrides).items()}
     values["home"] = Path(values["home"])
-    return Settings(**values)
+    return Settings(**values, snapshot=os.environ.get(SNAPSHOT) or None)
 
 
 def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
@@ -104,7 +109,7 @@ def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
     for name in ("max_threads", "max_flows"):
         positive(given[name].value, name)
     of_project = Given(project["project"], project_source()) if "project" in project else None
-    folder = Given(str(_project_folder()), "working directory")
+    folder = Given(str(project_folder()), "working directory")
     name_of_project = _first(_variable("project"), of_project, folder)
     return {**given, "limits": _limits(overrides, project), "project": name_of_project}
 
@@ -216,7 +221,8 @@ def _default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "kitaru"
 
 
-def _project_folder() -> Path:
+def project_folder() -> Path:
+    """The folder of the nearest ``pyproject.toml`` or ``.kitaru``, else the working directory."""
     marker = _nearest(Path.cwd(), "pyproject.toml") or _nearest(Path.cwd(), ".kitaru")
     return marker.parent if marker is not None else Path.cwd()
 

@@ -24,7 +24,7 @@ from kitaru.engine.overrides import changed_arguments
 from kitaru.errors import KitaruStoreError, KitaruUsageError
 from kitaru.services.active import Active
 from kitaru.services.children import ChildCall
-from kitaru.services.recover import recover, run_elsewhere
+from kitaru.services.recover import is_elsewhere, recover, run_elsewhere
 from kitaru.services.retry import retry_row
 from kitaru.services.secrets import check_image
 from kitaru.services.stacks import check_can_run
@@ -110,6 +110,7 @@ def _start(
         image=None if options.image is None else options.image.to_json(),
         tags=options.tags,
         replay=replay,
+        snapshot=wiring.settings.snapshot,
     )
     active = None
     if child is not None and child.output is not None:
@@ -169,14 +170,20 @@ def _child_call(
 
 
 def launch(
-    wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, copied: tuple[str, ...] = ()
+    wiring: Wiring,
+    definition: FlowDefinition | None,
+    row: ExecutionRow,
+    *,
+    is_child: bool,
+    copied: tuple[str, ...] = (),
 ) -> Active | None:
     """Record a new execution and have it run: by this process where that serves its stack, else by who does.
 
-    ``copied`` are calls of ``row.original_id`` that it may reuse. Raises ``AlreadyExists`` where its id is taken.
+    ``definition`` is None where the flow is not at hand. ``copied`` are calls of ``row.original_id`` that it may
+    reuse. Raises ``AlreadyExists`` where its id is taken.
     """
     runner = wiring.runner
-    if row.stack != runner.lease.stack:
+    if definition is None or is_elsewhere(wiring, row):
         wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(row, copied),)))
         crash_point("after_create")
         return run_elsewhere(wiring, row, definition)

@@ -14,7 +14,7 @@ from typing import Any
 from kitaru.core import redaction
 from kitaru.core.clock import Clock, SystemClock
 from kitaru.core.ids import Ids, SystemIds
-from kitaru.core.ports import Store, Values
+from kitaru.core.ports import Blobs, Store, Values
 from kitaru.core.rows import LimitRow
 from kitaru.core.stack import LOCAL
 from kitaru.engine import capture
@@ -24,6 +24,7 @@ from kitaru.engine.committer import Committer
 from kitaru.engine.leases import LEASE_SECONDS, Lease
 from kitaru.engine.pool import Pool
 from kitaru.engine.run import Shared
+from kitaru.services.launch_deployment import Launcher
 from kitaru.services.pickup import KNOWN, Takes
 from kitaru.services.runner import Runner, Spawn
 from kitaru.services.runners import Runners
@@ -51,7 +52,8 @@ class Wiring:
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or SystemIds()
         self.store: Store = store or open_store(settings.store, self.clock)
-        self.values: Values = ValueCodec(open_blobs(settings.artifacts), allow_pickle=settings.allow_pickle)
+        self.blobs: Blobs = open_blobs(settings.artifacts)
+        self.values: Values = ValueCodec(self.blobs, allow_pickle=settings.allow_pickle)
         self.committer = Committer(self.store)
         shared = Shared(
             store=self.store,
@@ -78,7 +80,8 @@ class Wiring:
             max_flows=max_flows or self.settings.max_flows,
             lease=Lease(self.store, self.clock, self.ids, stack=stack, seconds=self._lease_seconds),
             takes=takes,
-            spawn=spawn,
+            spawn=Launcher(self, stack, spawn),
+            snapshot=self.settings.snapshot,
         )
 
     def configured(self) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal, cast
 
 from kitaru.core.ports import StackHost
@@ -32,14 +33,14 @@ class ProcessKind:
     Options: ``processes``, how many executions one process has running at once (default: its processors);
     ``deaths``, how often the process of one execution may die before the execution fails (default 3).
 
-    Owned here: how often that has happened, by execution, and what was warned of; guarded by ``_lock``.
+    Owned here: what was warned of, guarded by ``_lock``.
     """
 
     place: Literal["thread", "process", "worker"] = "process"
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._deaths: dict[str, int] = {}
+        self._deaths = Deaths()
         self._warned: set[tuple[str, ...]] = set()
 
     def check(self, stack: Stack) -> None:
@@ -54,14 +55,7 @@ class ProcessKind:
     def start(self, stack: Stack, row: ExecutionRow, host: StackHost) -> ProcessChild:
         environment = {**os.environ, **host.environment(), **self._variables(row)}
         most = cast("int", stack.options.get("deaths", MOST_DEATHS))
-        return ProcessChild(row.execution_id, environment, host, most=most, died=self._died)
-
-    def _died(self, execution_id: str, *, ended: bool) -> int:
-        with self._lock:
-            if ended:
-                return self._deaths.pop(execution_id, 0)
-            self._deaths[execution_id] = self._deaths.get(execution_id, 0) + 1
-            return self._deaths[execution_id]
+        return ProcessChild(row.execution_id, environment, host, most=most, died=self._deaths)
 
     def _variables(self, row: ExecutionRow) -> Mapping[str, str]:
         """The variables of the image. What else it asks for needs an environment that nobody builds for a process."""
@@ -79,6 +73,22 @@ class ProcessKind:
         return cast("dict[str, str]", image.get("environment", {}))
 
 
+class Deaths:
+    """How often the processes of executions have died, by execution; guarded by ``_lock``."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, execution_id: str, *, ended: bool) -> int:
+        """Count a death, or, where the execution has ended, forget it; how many there were."""
+        with self._lock:
+            if ended:
+                return self._counts.pop(execution_id, 0)
+            self._counts[execution_id] = self._counts.get(execution_id, 0) + 1
+            return self._counts[execution_id]
+
+
 class ProcessChild:
     """A process that runs one execution; a new one is started where it dies before its time.
 
@@ -94,7 +104,11 @@ class ProcessChild:
         *,
         most: int,
         died: Callable[..., int],
+        python: str = sys.executable,
+        folder: Path | None = None,
     ) -> None:
+        self._command = [python, "-m", "kitaru.worker.child", execution_id]
+        self._folder = folder
         self._execution_id = execution_id
         self._environment = environment
         self._host = host
@@ -105,9 +119,12 @@ class ProcessChild:
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "kitaru.worker.child", self._execution_id]
         return subprocess.Popen(  # noqa: S603  # our own module, and an id that was checked
-            command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+            self._command,
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def wait(self) -> None:

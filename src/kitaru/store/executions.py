@@ -108,6 +108,14 @@ def conditions(given: tuple[str, ...], statuses: int) -> str:
     return " AND ".join(texts) or "1 = 1"
 
 
+# Executions of snapshots for which nobody lives, or that are nobody's yet, oldest first.
+FROZEN = f"""{_EXECUTION}
+WHERE snapshot IS NOT NULL AND status IN ('pending', 'running') AND project = :project AND stack = :stack
+    AND (({_ORPHAN}) OR (status = 'pending' AND runner_id IS NULL))
+ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+
 def orphans(flows: int | None) -> str:
     """Executions without a living runner, oldest first; of so many flows, ``:flow_0`` and so on."""
     return f"""{_EXECUTION}
@@ -188,6 +196,11 @@ class SqlExecutions:
     def unowned(self, *, project: str, stack: str, flow_refs: Sequence[str], limit: int) -> _Rows:
         parameters = {"project": project, "stack": stack, "limit": limit}
         return self._of_flows(unowned, parameters, flow_refs)
+
+    def frozen(self, *, project: str, stack: str, limit: int) -> _Rows:
+        self._runners.bury()
+        parameters = {"project": project, "stack": stack, "limit": limit}
+        return self._rows(self._database.read(FROZEN, parameters))
 
     def _of_flows(
         self, statement: Callable[[int], str], parameters: Mapping[str, object], flow_refs: Sequence[str]

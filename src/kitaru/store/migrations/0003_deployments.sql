@@ -8,3 +8,6 @@ ALTER TABLE deployments ADD COLUMN deleted_at BIGINT;
 
 -- Small: which executions a version has.
 CREATE INDEX executions_by_deployment ON executions (flow, deployment_version) WHERE deployment_version IS NOT NULL;
+-- Small: what is to run from a snapshot, or does.
+CREATE INDEX executions_frozen ON executions (created_at, execution_id)
+    WHERE snapshot IS NOT NULL AND status IN ('pending', 'running');

@@ -1,0 +1,93 @@
+"""Invoke a deployed flow by its name, with no source at hand (S8.3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from kitaru.core.ids import check_execution_id
+from kitaru.core.mutations import AlreadyExists
+from kitaru.core.rows import DeploymentRow, ExecutionRow
+from kitaru.core.states import Status
+from kitaru.engine.call import CallScope
+from kitaru.engine.context import current
+from kitaru.errors import KitaruContextError, KitaruUsageError
+from kitaru.services.active import Active
+from kitaru.services.input_schema import check_inputs, placed
+from kitaru.services.recover import recover
+from kitaru.services.start import launch
+from kitaru.services.wiring import Wiring
+
+
+def invoke(
+    wiring: Wiring,
+    deployment: DeploymentRow,
+    inputs: Mapping[str, object],
+    *,
+    execution_id: str | None,
+    tags: tuple[str, ...],
+) -> tuple[str, Active | None]:
+    """Record an execution of a version and have it run; its id, and what this process watches of it.
+
+    Args:
+        wiring: The process.
+        deployment: The version.
+        inputs: By name; over the version's default inputs.
+        execution_id: An id of the caller's own. Where it is recorded already, for the same version and the
+            same inputs, that execution is meant.
+        tags: Words to find the execution by.
+
+    Raises:
+        KitaruUsageError: Inputs do not fit (all that is wrong is listed), or the id is taken. Nothing has
+            been recorded.
+        KitaruContextError: Called in a flow's body, which would invoke again whenever it runs.
+    """
+    name = f"flow {deployment.flow}, version {deployment.version}"
+    _check_scope(deployment.flow)
+    schema = json.loads(deployment.input_schema)
+    given = {**wiring.values.decode_inputs(deployment.default_inputs), **placed(schema, inputs, name)}
+    check_inputs(schema, given, name, whole=True)
+    encoded = wiring.values.encode_inputs(given, allow_opaque=False)
+    row = ExecutionRow(
+        execution_id=wiring.ids.execution_id() if execution_id is None else check_execution_id(execution_id),
+        project=deployment.project,
+        flow=deployment.flow,
+        flow_ref=deployment.entrypoint,
+        status=Status.PENDING,
+        stack=deployment.stack,
+        inputs=encoded.text,
+        input_digest=encoded.digest,
+        created_at=wiring.clock.now(),
+        retries=deployment.retries,
+        cache=deployment.cache,
+        image=deployment.image,
+        tags=tags,
+        deployment_version=deployment.version,
+        snapshot=deployment.snapshot,
+    )
+    return row.execution_id, _create(wiring, row)
+
+
+def _create(wiring: Wiring, row: ExecutionRow) -> Active | None:
+    try:
+        return launch(wiring, None, row, is_child=False)
+    except AlreadyExists:
+        existing = wiring.store.executions.get(row.execution_id)
+        same = existing is not None and (
+            (existing.flow, existing.deployment_version, existing.input_digest)
+            == (row.flow, row.deployment_version, row.input_digest)
+        )
+        if existing is None or not same:
+            raise KitaruUsageError(
+                f"execution_id={row.execution_id!r} is taken, not by this version with these inputs. Use another id."
+            ) from None
+        return recover(wiring, existing) if existing.status in (Status.RUNNING, Status.PENDING) else None
+
+
+def _check_scope(flow: str) -> None:
+    scope = current.get()
+    if scope is not None and not isinstance(scope, CallScope):
+        raise KitaruContextError(
+            f"flow {flow} is invoked in the body of a flow, which would do so again whenever it runs. Invoke it in a "
+            "checkpoint, with execution_id=kitaru.idempotency_key()."
+        )

@@ -1,0 +1,95 @@
+"""Start an execution from its snapshot, in its environment, in a process of its own (S8.2, S8.4).
+
+A process takes an execution for its own only where both have the same snapshot: an execution of a
+deployment never runs in a process of the working tree, nor the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from kitaru.core.image import ImageSettings
+from kitaru.core.rows import ExecutionRow
+from kitaru.services.active import Child
+from kitaru.services.runner import Spawn
+from kitaru.services.runners import Host, environment
+from kitaru.services.secrets import secret_environment
+from kitaru.services.settings import SNAPSHOT, Settings
+from kitaru.stacks.process import MOST_DEATHS, Deaths, ProcessChild
+
+if TYPE_CHECKING:
+    from kitaru.services.wiring import Wiring
+
+
+class Place(NamedTuple):
+    """Where code from a snapshot runs: the interpreter, the working directory, the variables."""
+
+    python: str
+    folder: Path
+    variables: Mapping[str, str]
+
+
+class Launcher:
+    """Starts the processes of deployed executions of one stack.
+
+    Args:
+        wiring: The process.
+        stack: The stack.
+        otherwise: Starts a process for an execution that is of this process's own code, or does not.
+    """
+
+    def __init__(self, wiring: Wiring, stack: str, otherwise: Spawn) -> None:
+        self._wiring = wiring
+        self._host = Host(wiring, stack)
+        self._otherwise = otherwise
+        self._deaths = Deaths()
+
+    def __call__(self, row: ExecutionRow) -> Child | None:
+        """See ``kitaru.services.runner.Spawn``.
+
+        Raises:
+            KitaruUsageError: The environment cannot be built here.
+            KitaruNotFoundError: The snapshot is gone, or a secret that the image names.
+        """
+        if row.snapshot is None or row.snapshot == self._wiring.settings.snapshot:
+            return self._otherwise(row)
+        where = f"execution {row.execution_id}"
+        image = None if row.image is None else ImageSettings.parse(json.loads(row.image), where)
+        place = prepare(self._wiring, row.snapshot, image, project=row.project)
+        return ProcessChild(
+            row.execution_id,
+            place.variables,
+            self._host,
+            most=MOST_DEATHS,
+            died=self._deaths,
+            python=place.python,
+            folder=place.folder,
+        )
+
+
+def prepare(wiring: Wiring, snapshot: str, image: ImageSettings | None, *, project: str) -> Place:
+    """Lay out a snapshot and build its environment, where that has not been done on this machine."""
+    # Only here: most processes run nothing from a snapshot.
+    from kitaru.deployments.environment import python_for  # noqa: PLC0415
+    from kitaru.deployments.snapshot import unpack  # noqa: PLC0415
+
+    settings = wiring.settings
+    tree, facts = unpack(settings.home / "snapshots", snapshot, wiring.blobs.get)
+    requirements = None if image is None else image.requirements
+    python = python_for(settings.home / "environments", requirements, facts.python, extras=_extras(settings), cwd=tree)
+    variables = {**os.environ, **environment(wiring), "KITARU_PROJECT": project, SNAPSHOT: snapshot}
+    if image is not None:
+        variables |= {**(image.environment or {}), **secret_environment(wiring, image, project=project)}
+    variables["PYTHONPATH"] = os.pathsep.join(str(tree / path) for path in facts.paths)
+    return Place(python, tree, variables)
+
+
+def _extras(settings: Settings) -> list[str]:
+    """The extras of Kitaru that a process of this store needs."""
+    needed = {"postgres": settings.store.startswith("postgres"), "secrets": find_spec("cryptography") is not None}
+    return [name for name, is_needed in needed.items() if is_needed]
