@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from kitaru.client.client import KitaruClient
 
 LATEST = "latest"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -25,19 +28,29 @@ class ExecutionId(click.ParamType):  # pyright: ignore[reportMissingTypeArgument
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's signature
         if value != LATEST:
             return value
-        newest = next((one for one in _executions().list(limit=100) if one.parent_id is None), None)
-        return (newest or _executions().latest()).exec_id
+        newest = next((one for one in _client().executions.list(limit=100) if one.parent_id is None), None)
+        return (newest or _client().executions.latest()).exec_id
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002  # click's signature
-        found = [one for one in _executions().list(limit=200) if one.exec_id.startswith(incomplete)]
+        found = [one for one in _client().executions.list(limit=200) if one.exec_id.startswith(incomplete)]
         return [CompletionItem(one.exec_id, help=f"{one.flow} {one.status}") for one in found[:50]]
 
 
-def _executions() -> Any:
+class StackName(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
+    """The name of a stack."""
+
+    name = "stack"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002  # click's signature
+        stacks = _client().stacks.list()
+        return [CompletionItem(one.name, help=one.kind) for one in stacks if one.name.startswith(incomplete)]
+
+
+def _client() -> KitaruClient:
     # Late: the client takes longer to import than a whole `--help`, and a completion of options needs none.
     from kitaru.client.client import KitaruClient  # noqa: PLC0415
 
-    return KitaruClient().executions
+    return KitaruClient()
 
 
 class Json(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
@@ -93,6 +106,21 @@ class Override(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  
         if not sign or not key:
             self.fail(f"{value!r}: KEY=JSON is expected, such as 'fetch={{\"output\": 1}}'.", param, ctx)
         return key, Json(must_be_object=True).convert(text, param, ctx)
+
+
+class Option(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
+    """``KEY=VALUE``: JSON where the value is some, else text."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        key, sign, text = value.partition("=")
+        if not sign or not key:
+            self.fail(f"{value!r}: KEY=VALUE is expected.", param, ctx)
+        try:
+            return key, json.loads(text)
+        except ValueError:
+            return key, text
 
 
 class Time(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5

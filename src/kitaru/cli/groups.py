@@ -38,12 +38,23 @@ EXECUTIONS: Mapping[str, Entry] = {
     "delete": Entry("Delete finished executions.", f"{_STEER}:delete"),
 }
 
+STACK: Mapping[str, Entry] = {
+    "list": Entry("List the stacks; the active one is marked.", "kitaru.cli.stack:list_"),
+    "show": Entry("Show a stack.", "kitaru.cli.stack:show"),
+    "current": Entry("Show the active stack.", "kitaru.cli.stack:current"),
+    "use": Entry("Make a stack the active one.", "kitaru.cli.stack:use"),
+    "create": Entry("Register a stack.", "kitaru.cli.stack:create"),
+    "delete": Entry("Forget a stack that nothing needs any more.", "kitaru.cli.stack:delete"),
+}
+
 COMMANDS: Mapping[str, Entry] = {
     "init": Entry("Keep this project's executions in a .kitaru folder here.", "kitaru.cli.project:init"),
     "info": Entry("Show the settings in force, and where they come from.", "kitaru.cli.project:info"),
     "status": Entry("Show what runs, what waits for you, and what failed.", "kitaru.cli.project:status"),
     "run": Entry("Run a flow from its source.", "kitaru.cli.run:run"),
     "executions": Entry("Look at executions and steer them.", commands=EXECUTIONS),
+    "stack": Entry("Choose where executions run.", commands=STACK),
+    "worker": Entry("Run executions of a stack until it is asked to end.", "kitaru.cli.worker:worker"),
 }
 
 

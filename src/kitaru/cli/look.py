@@ -13,7 +13,7 @@ from kitaru.cli.arguments import ExecutionId, Time, exec_id
 from kitaru.cli.calls import told
 from kitaru.cli.output import Output, command
 from kitaru.cli.report import report
-from kitaru.cli.terminal import Terminal, printable
+from kitaru.cli.terminal import Terminal, printable, printable_lines
 from kitaru.client.as_json import as_json, execution_as_json
 from kitaru.client.client import KitaruClient
 from kitaru.core.event import Event
@@ -32,7 +32,10 @@ def chooses(function: Any) -> Any:
         (
             click.option("--flow", help="Only those of this flow."),
             click.option(
-                "--status", multiple=True, type=click.Choice([*Status]), help="Only those with this status; repeatable."
+                "--status",
+                multiple=True,
+                type=click.Choice([status.value for status in Status]),
+                help="Only those with this status; repeatable.",
             ),
             click.option("--stack", help="Only those on this stack."),
             click.option("--tag", help="Only those with this tag."),
@@ -171,12 +174,7 @@ def event_line(terminal: Terminal, event: Event) -> str:
 def diff(out: Output, a: str, b: str) -> None:
     """Compare two executions of a flow, call by call: what was reused, changed, added, removed."""
     found = KitaruClient().executions.diff(a, b)
-    out.item(as_json(found) if out.json else None, (printable_lines(str(found)) for _ in (1,)))
-
-
-def printable_lines(text: str) -> str:
-    """Several lines without control characters, their spaces kept."""
-    return "\n".join("".join(sign for sign in line if sign.isprintable()) for line in text.splitlines())
+    out.item(as_json(found) if out.json else None, [printable_lines(str(found))])
 
 
 @command("statistics")

@@ -11,14 +11,13 @@ from kitaru.cli import words
 from kitaru.cli.look import execution_table
 from kitaru.cli.output import Output, command
 from kitaru.cli.report import hint, question
-from kitaru.cli.terminal import Terminal
+from kitaru.cli.terminal import Terminal, printable
 from kitaru.client.as_json import as_json
 from kitaru.client.client import KitaruClient
 from kitaru.core.execution import Execution
+from kitaru.core.info import Info
 from kitaru.core.states import Status
 from kitaru.core.wait import Wait
-from kitaru.services.settings import read_settings
-from kitaru.services.wiring import overrides
 
 _SHOWN = 10
 
@@ -41,22 +40,31 @@ def init(out: Output) -> None:
 
 @command("info")
 def info(out: Output) -> None:
-    """Show the settings in force."""
-    settings = as_json(read_settings(overrides))
-    out.item(settings, (f"{out.terminal.paint(name, 'dim'):24}  {value}" for name, value in settings.items()))
+    """Show the settings in force, and where they come from."""
+    found = KitaruClient().info()
+    out.item(as_json(found), _settings(out.terminal, found))
+
+
+def _settings(terminal: Terminal, found: Info) -> Iterator[str]:
+    rows = [("version", found.version, terminal.paint("installed", "dim"))]
+    for one in found:
+        value = "-" if one.value is None else printable(str(one.value))
+        rows.append((one.name, value, terminal.paint(printable(one.source), "dim")))
+    yield from words.table(terminal, ("setting", "value", "from"), rows)
 
 
 @command("status")
 def status(out: Output) -> None:
     """Show what runs, what waits for you, and what failed in the last day."""
-    executions = KitaruClient().executions
+    client = KitaruClient()
+    executions = client.executions
     counts = {one.group["status"]: int(one.metrics["count"] or 0) for one in executions.statistics(group_by="status")}
     running = executions.list(status=[Status.RUNNING, Status.PENDING], limit=_SHOWN).items
     yesterday = datetime.now(UTC) - timedelta(days=1)
     failed = executions.list(status=Status.FAILED, created_after=yesterday, limit=_SHOWN).items
     waits = executions.pending_waits(limit=_SHOWN)
     data: dict[str, Any] = {
-        "store": read_settings(overrides).store,
+        "store": client.info()["store"].value,
         "executions": {status.value: counts.get(status.value, 0) for status in Status},
         "waits": as_json(waits),
         "running": as_json(running),

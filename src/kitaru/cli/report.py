@@ -7,7 +7,7 @@ from typing import Any
 
 from kitaru.cli import words
 from kitaru.cli.calls import SIGNS, Child, told, tree
-from kitaru.cli.terminal import Terminal, printable
+from kitaru.cli.terminal import Terminal, printable, printable_lines
 from kitaru.core.execution import Execution
 from kitaru.core.states import Status, WaitStatus
 from kitaru.core.wait import Wait
@@ -67,7 +67,7 @@ def _drift(terminal: Terminal, execution: Execution) -> Iterator[str]:
 def ending(terminal: Terminal, execution: Execution) -> Iterator[str]:
     """How it stands: its result, its failure, its questions, and the command that goes on from there."""
     if execution.status is Status.COMPLETED:
-        text = words.result(execution.plain_result())
+        text = printable_lines(words.result(execution.plain_result()))
         yield ""
         yield from (f"  {line}" for line in text[:_MOST_SHOWN].splitlines())
         if len(text) > _MOST_SHOWN:
@@ -86,15 +86,10 @@ def _failure(terminal: Terminal, execution: Execution) -> Iterator[str]:
         return
     yield ""
     yield f"  {terminal.paint(told(failure), 'red')}"
-    for line in (failure.traceback or "").splitlines():
-        yield terminal.paint(f"    {printable_indented(line)}", "dim")
+    for line in printable_lines(failure.traceback or "").splitlines():
+        yield terminal.paint(f"    {line}", "dim")
     yield ""
     yield hint(terminal, "Once the cause is removed", f"kitaru executions retry {execution.exec_id}")
-
-
-def printable_indented(line: str) -> str:
-    """A line without control characters, its indentation kept."""
-    return " " * (len(line) - len(line.lstrip())) + printable(line.strip())
 
 
 def question(terminal: Terminal, wait: Wait) -> Iterator[str]:

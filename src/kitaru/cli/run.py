@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kitaru.cli.arguments import Json
+from kitaru.cli.arguments import Json, StackName
 from kitaru.cli.output import Output, command
 from kitaru.cli.target import load_target
 from kitaru.cli.watch import follow, tell_end
@@ -24,7 +24,7 @@ waits = click.option("--wait", "-w", is_flag=True, help="Wait until it is finish
 @click.argument("target")
 @click.option("--input", "-i", "inputs", type=Json(must_be_object=True), default="{}",
               help="The flow's arguments as a JSON object; - reads stdin, @file a file.")  # fmt: skip
-@click.option("--stack", help="Where it runs.")
+@click.option("--stack", type=StackName(), help="Where it runs.")
 @click.option("--retries", type=click.IntRange(0), help="How often its body may run again.")
 @click.option("--cache/--no-cache", default=None, help="Whether results of earlier executions may be reused.")
 @click.option("--image", help="Its environment: a base image, or a JSON object of settings.")

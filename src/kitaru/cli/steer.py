@@ -20,7 +20,7 @@ from kitaru.client.client import KitaruClient
 @exec_id()
 @waits
 def retry(out: Output, exec_id: str, wait: bool) -> int:
-    """Run a failed execution again, in this process. What was recorded is reused; the rest runs."""
+    """Run a failed execution again; recorded work is reused. It runs in this process."""
     see_project()
     client = KitaruClient()
     with user_output():
@@ -31,7 +31,7 @@ def retry(out: Output, exec_id: str, wait: bool) -> int:
 @exec_id()
 @waits
 def resume(out: Output, exec_id: str, wait: bool) -> int:
-    """Go on, in this process, with an execution whose process has died. Where that lives, nothing happens."""
+    """Go on with an execution whose process has died, in this one. Where that lives, nothing happens."""
     see_project()
     client = KitaruClient()
     with user_output():

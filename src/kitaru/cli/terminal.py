@@ -80,6 +80,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", _ESCAPE.sub("", text.replace("\n", " ").replace("\t", " ")))
 
 
+def printable_lines(text: str) -> str:
+    """Several lines without anything that would move the cursor; their indentation is kept."""
+    return "\n".join(_CONTROL.sub("", _ESCAPE.sub("", line.replace("\t", "    "))) for line in text.split("\n"))
+
+
 def columns(text: str) -> int:
     """How many columns a text takes, escape sequences not counted."""
     plain = _ESCAPE.sub("", text)

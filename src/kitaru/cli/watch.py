@@ -12,7 +12,7 @@ from kitaru.cli.live import LiveView
 from kitaru.cli.look import event_line, log_line
 from kitaru.cli.output import OK, UNSUCCESSFUL, Output, command
 from kitaru.cli.report import ending, headline, question
-from kitaru.cli.terminal import Terminal
+from kitaru.cli.terminal import Terminal, printable_lines
 from kitaru.client.as_json import execution_as_json
 from kitaru.client.client import KitaruClient
 from kitaru.core.event import Event, EventKind
@@ -140,7 +140,9 @@ def tell_end(out: Output, execution: Execution) -> int:
     """How it ended: the result to stdout, all else beside it; the exit code."""
     if execution.status is Status.COMPLETED:
         out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
-        out.item(execution_as_json(execution) if out.json else None, [words.result(execution.plain_result())])
+        result = words.result(execution.plain_result())
+        shown = printable_lines(result) if out.terminal.is_terminal else result
+        out.item(execution_as_json(execution) if out.json else None, [shown])
         return OK
     out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
     for line in ending(out.beside, execution):

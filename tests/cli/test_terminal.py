@@ -1,0 +1,85 @@
+"""On a terminal: the live view, the walk through open questions, colours."""
+
+from __future__ import annotations
+
+import pexpect
+
+from tests.cli.shell import Shell
+
+GREEN = "\x1b[32m"
+
+
+def test_the_live_view_shows_progress_and_leaves_the_result(shell: Shell) -> None:
+    screen = shell.terminal("run", "agent.py:fan", "-i", '{"count": 60}', "--id", "f", "--wait")
+    screen.expect_exact("f\r\n")
+    screen.expect(r"unit.*/60")
+    screen.expect_exact("completed")
+    screen.expect_exact("1770\r\n")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+
+
+def test_what_the_flow_prints_stays_above_the_live_view(shell: Shell) -> None:
+    screen = shell.terminal("run", "agent.py:research", "-i", '{"topic": "owls"}', "--wait")
+    screen.expect_exact("planning owls\r\n")
+    screen.expect_exact('{"sizes": [4, 4]}')
+    screen.expect(pexpect.EOF)
+
+
+def test_ctrl_c_while_watching_ends_the_watching_only(shell: Shell) -> None:
+    shell.run("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a")
+    screen = shell.terminal("executions", "watch", "a")
+    screen.expect_exact("Pay 5?")
+    screen.sendintr()
+    screen.expect_exact("\x1b[?25h")  # the cursor is back
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 130
+    assert shell.item("executions", "get", "a")["status"] == "waiting"
+
+
+def test_input_interactive_walks_through_all_open_questions(shell: Shell) -> None:
+    shell.run("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a")
+    shell.run("run", "agent.py:gate", "--id", "g")
+    shell.run("run", "agent.py:approval", "-i", '{"amount": 7}', "--id", "b")
+    screen = shell.terminal("executions", "input", "--interactive")
+    screen.expect_exact("Pay 5?")
+    screen.sendline("perhaps")
+    screen.expect_exact("true or false is expected")
+    screen.sendline("yes")
+    screen.expect_exact("answered")
+    screen.expect_exact("Go on?")
+    screen.sendline("")
+    screen.expect_exact("Pay 7?")
+    screen.sendline("false")
+    screen.expect_exact("2 answered")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+    assert shell.item("executions", "get", "a")["result"] == "paid"
+    assert shell.item("executions", "get", "b")["result"] == "kept"
+    assert shell.item("executions", "get", "g")["status"] == "waiting"
+
+
+def test_colours_are_for_terminals_only_and_not_with_no_color(shell: Shell) -> None:
+    shell.run("run", "agent.py:fan", "-i", '{"count": 1}', "--id", "f")
+    assert GREEN not in shell.run("executions", "list").out
+    screen = shell.terminal("executions", "list")
+    screen.expect(pexpect.EOF)
+    assert GREEN in str(screen.before)
+    shell.env["NO_COLOR"] = "1"
+    screen = shell.terminal("executions", "list")
+    screen.expect(pexpect.EOF)
+    assert "\x1b[" not in str(screen.before)
+
+
+def test_delete_asks_on_a_terminal(shell: Shell) -> None:
+    shell.run("run", "agent.py:fan", "-i", '{"count": 1}', "--id", "f")
+    screen = shell.terminal("executions", "delete", "f")
+    screen.expect_exact("Delete 1 execution for good?")
+    screen.sendline("n")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 130
+    shell.run("executions", "get", "f")
