@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from kitaru.core.execution import Attempt as Attempt
     from kitaru.core.execution import CheckpointCall as CheckpointCall
     from kitaru.core.execution import Execution as Execution
+    from kitaru.core.explanation import Change as Change
+    from kitaru.core.explanation import Explanation as Explanation
+    from kitaru.core.explanation import Reason as Reason
     from kitaru.core.failure import Failure as Failure
     from kitaru.core.image import ImageSettings as ImageSettings
     from kitaru.core.info import Info as Info
@@ -91,6 +94,9 @@ _HOME_OF = {
     "Attempt": "kitaru.core.execution",
     "CheckpointCall": "kitaru.core.execution",
     "Execution": "kitaru.core.execution",
+    "Change": "kitaru.core.explanation",
+    "Explanation": "kitaru.core.explanation",
+    "Reason": "kitaru.core.explanation",
     "Failure": "kitaru.core.failure",
     "ImageSettings": "kitaru.core.image",
     "Info": "kitaru.core.info",

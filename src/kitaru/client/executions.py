@@ -17,6 +17,7 @@ from kitaru.core.clock import to_microseconds
 from kitaru.core.diff import ExecutionDiff
 from kitaru.core.event import Event
 from kitaru.core.execution import Execution
+from kitaru.core.explanation import Explanation
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.replay import ReplayPlan, Reuse
@@ -27,6 +28,8 @@ from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 from kitaru.services.answer import abort, answer
 from kitaru.services.cancel import cancel
 from kitaru.services.delete import delete
+from kitaru.services.explain import explain
+from kitaru.services.explain_call import explain_call
 from kitaru.services.find import find
 from kitaru.services.replay import Overrides, prepare_replay, replay
 from kitaru.services.resume import resume
@@ -330,6 +333,23 @@ class Executions:
             KitaruNotFoundError: One of them does not exist.
         """
         return execution_diff(self._wiring, a, b)
+
+    def explain(self, exec_id: str, call_id: str | None = None) -> Explanation:
+        """Why an execution is not moving; or, with ``call_id``, why that call was reused or ran.
+
+        Printed, it is a few sentences. Its ``reasons`` have the same as fields: who is waited for, since when,
+        until when, which limit is full and who holds it, which input differs from which record.
+
+        Args:
+            exec_id: The execution.
+            call_id: One of its calls.
+
+        Raises:
+            KitaruNotFoundError: There is no such execution, or it has no such call.
+        """
+        if call_id is None:
+            return explain(self._wiring, exec_id)
+        return explain_call(self._wiring, exec_id, call_id)
 
     def cancel(self, exec_id: str) -> None:
         """Cancel an execution and its children (S6.8). Raises ``KitaruStateError`` where it has ended."""

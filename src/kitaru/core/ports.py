@@ -125,6 +125,13 @@ class Calls(Protocol):
         """All calls, in the order in which the body made them."""
         ...
 
+    def like(self, name: str, *, flow: str, before: Microseconds, limit: int) -> list[tuple[str, CallRow]]:
+        """Calls of this name in recent executions of a flow, created before a time, with the executions' ids.
+
+        Those of the newest execution first.
+        """
+        ...
+
     def attempts(self, execution_id: str) -> list[AttemptRow]: ...
 
     def metadata(self, execution_id: str) -> list[MetadataRow]: ...

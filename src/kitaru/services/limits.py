@@ -40,10 +40,16 @@ def list_limits(wiring: Wiring) -> tuple[Limit, ...]:
 def get_limit(wiring: Wiring, name: str) -> Limit:
     """One limit. Raises ``KitaruNotFoundError`` where there is none of that name."""
     wiring.shared.line.declare()
-    row = next((row for row in wiring.store.limits.list() if row.name == name), None)
-    if row is None:
+    found = find_limit(wiring, name)
+    if found is None:
         raise _unknown(wiring, name)
-    return _limit(wiring, row)
+    return found
+
+
+def find_limit(wiring: Wiring, name: str) -> Limit | None:
+    """A limit that the store has; None where it has none of that name."""
+    row = next((row for row in wiring.store.limits.list() if row.name == name), None)
+    return None if row is None else _limit(wiring, row)
 
 
 def _limit(wiring: Wiring, row: LimitRow) -> Limit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kitaru.core.clock import Microseconds
 from kitaru.core.rows import AttemptRow, CachedOutput, CallRow, DriftRow, MetadataRow, RecordedCall
 from kitaru.store import rows
 from kitaru.store.database import Database
@@ -27,6 +28,19 @@ SELECT call_id, name, kind, position, input_digest, occurrence, inputs, status, 
     output, {rows.FAILURE}, handled, label, code_digest, cache_key, source_execution_id, source_call_id, child_id,
     due_at
 FROM calls WHERE execution_id = :execution_id ORDER BY position, call_id
+"""
+
+# Calls of one name in the executions of a flow that came before a time, the newest of them first. Of the last
+# hundred executions: who asks wants to know what is near.
+LIKE_CALLS = f"""
+SELECT earlier.execution_id, call_id, name, kind, position, input_digest, occurrence, inputs, status, attempt,
+    started_at, ended_at, output, {rows.FAILURE}, handled, label, code_digest, cache_key, source_execution_id,
+    source_call_id, child_id, due_at
+FROM (
+    SELECT execution_id, created_at FROM executions
+    WHERE flow = :flow AND created_at < :before ORDER BY created_at DESC, execution_id DESC LIMIT 100
+) AS earlier JOIN calls ON calls.execution_id = earlier.execution_id
+WHERE name = :name ORDER BY earlier.created_at DESC, earlier.execution_id, position LIMIT :limit
 """
 
 # The attempts of all calls.
@@ -63,6 +77,10 @@ class SqlCalls:
     def of(self, execution_id: str) -> list[CallRow]:
         found = self._database.read(CALLS, {"execution_id": execution_id})
         return [rows.read_call(values) for values in found]
+
+    def like(self, name: str, *, flow: str, before: Microseconds, limit: int) -> list[tuple[str, CallRow]]:
+        parameters = {"name": name, "flow": flow, "before": before, "limit": limit}
+        return [(values[0], rows.read_call(values[1:])) for values in self._database.read(LIKE_CALLS, parameters)]
 
     def attempts(self, execution_id: str) -> list[AttemptRow]:
         found = self._database.read(ATTEMPTS, {"execution_id": execution_id})
