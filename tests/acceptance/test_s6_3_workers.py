@@ -219,6 +219,7 @@ def test_s6_3_a_flow_that_cannot_be_loaded_here_is_left_to_others(scripts: Scrip
     submit(scripts, "quick", "a")
     (scripts.folder / "agent.py").rename(scripts.folder / "away")
     with a_worker(scripts) as child:
+        until(lambda: wiring().store.runners.serves("fleet"))
         assert not threading.Event().wait(0.5)
         errors = end(child)
     assert "agent:quick" in errors

@@ -258,6 +258,13 @@ def test_an_unknown_execution_cannot_be_claimed(store: Store) -> None:
     assert refusal(commit(store, None, Claimed("runner", Status.PENDING, 0, 1))) == (Conflict, None)
 
 
+def test_s6_2_a_runner_takes_over_from_itself_what_it_does_not_know_that_it_runs(store: Store) -> None:
+    epoch = start(store)
+    assert commit(store, None, Claimed("runner", Status.RUNNING, epoch, 1)) is None
+    assert refusal(commit(store, epoch, CallRecorded(call()))) == (Fenced, Status.RUNNING)
+    assert commit(store, epoch + 1, CallRecorded(call())) is None
+
+
 def test_s6_2_a_running_execution_is_taken_over_only_when_its_lease_is_over(store: Store, clock: ManualClock) -> None:
     epoch = start(store)
     store.runners.register(runner("other"), lease_seconds=600)

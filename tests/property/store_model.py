@@ -153,7 +153,7 @@ class Model:
 
     def _claim(self, execution_id: str, found: Execution, claim: Claimed) -> None:
         legal = (found.status, found.epoch) == (claim.from_status, claim.from_epoch)
-        owned = found.status is Status.RUNNING and self.lives(found.runner_id)
+        owned = found.status is Status.RUNNING and self.lives(found.runner_id) and found.runner_id != claim.runner_id
         if not legal or owned or Status.RUNNING not in TRANSITIONS[found.status]:
             raise Conflict(found.status)
         found.status, found.epoch, found.runner_id = Status.RUNNING, found.epoch + 1, claim.runner_id

@@ -46,8 +46,9 @@ class Claimed(NamedTuple):
     """A runner takes an execution over: status running, epoch + 1.
 
     Refused (``Conflict``) unless it still has ``from_status`` and ``from_epoch``; from ``running`` only
-    where its present owner is dead or its lease has run out, judged by the database's clock.
-    ``attempt`` becomes the number of the body's run. A failure that ended it is cleared.
+    where its present owner is dead or its lease has run out, judged by the database's clock, or the same
+    runner: one that does not know that it runs it. ``attempt`` becomes the number of the body's run. A failure
+    that ended it is cleared.
     """
 
     runner_id: str

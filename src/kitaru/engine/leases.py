@@ -6,7 +6,7 @@ executions run. The heartbeat has a thread of its own, because user code may blo
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import math
 import os
 import socket
@@ -25,6 +25,7 @@ LEASE_SECONDS = 15.0
 BEATS_PER_LEASE = 5
 
 _SHORTEST = 0.005
+_log = logging.getLogger("kitaru.runner")
 
 
 class Lease:
@@ -110,12 +111,16 @@ class Heartbeat:
             is_time = now - beat_at >= self._every
             # A store that is out of reach for now is no end: runs learn of it at their next commit, and of a
             # lost lease at their next call; this thread has to be there when the store is back.
-            with contextlib.suppress(KitaruStoreError):
+            try:
                 if is_time:
                     beat_at = now
                     self._beat()
                 else:
                     self._look()
+            except KitaruStoreError:
+                pass
+            except Exception:  # noqa: BLE001  # without this thread the lease runs out, and every flow here stops
+                _log.exception("the heartbeat of this process failed unexpectedly; it goes on. Please report this")
             if self._clock.wait(self._hint, max(0.0, beat_at + self._every - self._clock.monotonic())):
                 self._hint.clear()
                 # Hints come by the thousand; one look serves many. Not the clock: this is no passing of time.

@@ -57,6 +57,7 @@ class Pickup:
         self._snapshot = snapshot
         self._asleep: set[str] = set()  # suspended here, so this process is to go on with them
         self._taken: set[str] = set()  # pending, and taken by this runner
+        self._take_was_heard = True  # else what is pending for this runner may have been taken by it
         self._refused: dict[str, float] = {}  # flows that could not be loaded here, and when
         self._sweeping = threading.Lock()
         self._swept_at: float | None = None
@@ -109,9 +110,15 @@ class Pickup:
         if self._takes is ALL and self._runner.places > 0:
             refused = tuple(one for one in self._refused if self._was_refused(one))
             limit = self._runner.places
+            heard, self._take_was_heard = self._take_was_heard, False
             self._taken.update(
                 self._store.runners.take(runner_id, project=self._project, stack=stack, apart_from=refused, limit=limit)
             )
+            rows = executions.pending(runner_id=runner_id, limit=_LIMIT)
+            if not heard:
+                self._taken.update(row.execution_id for row in rows if self._runner.active(row.execution_id) is None)
+            self._take_was_heard = True
+            return rows
         rows = executions.pending(runner_id=runner_id, limit=_LIMIT)
         if self._takes is KNOWN:
             known = tuple(registry.flows)

@@ -24,7 +24,7 @@ from kitaru.engine.failures import failure_of
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
-from kitaru.errors import FailureOrigin, KitaruExecutionError, KitaruStoreError
+from kitaru.errors import FailureOrigin, KitaruExecutionError, KitaruStateError, KitaruStoreError
 from kitaru.services.active import Active
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import KNOWN, Pickup, Takes
@@ -222,6 +222,7 @@ class Runner:
             if child is not None:
                 active.on_child(child)
                 child.wait()
+                self._check_was_claimed(row)
                 active.outcome = Outcome(None)
                 self._ended(active)
                 return
@@ -232,11 +233,9 @@ class Runner:
             active.outcome = Outcome(None)
             self._ended(active)
             return
-        try:
+        claimed = None
+        with contextlib.suppress(KitaruStoreError):  # as `_ended` leaves it, the heartbeat looks what became of it
             claimed = self._claim(row, self.lease.runner_id, row.attempt)
-        except KitaruStoreError:
-            self.doubt(row._replace(runner_id=self.lease.runner_id), active.definition)
-            claimed = None
         if claimed is None:  # somebody else was first
             active.outcome = Outcome(None)
             self._ended(active)
@@ -261,6 +260,12 @@ class Runner:
         end = StatusChanged(Status.FAILED, self._shared.clock.now(), failure=failure)
         active.outcome = Outcome(None, error=error, unwritten=end)  # as an end that is still to be written
         self._ended(active)
+
+    def _check_was_claimed(self, row: ExecutionRow) -> None:
+        """A process that died before it claimed its execution has left it to this runner, which lives."""
+        found = self._shared.store.executions.get(row.execution_id)
+        if found is not None and (found.status, found.runner_id) == (Status.PENDING, self.lease.runner_id):
+            raise KitaruStateError(f"the process for execution {row.execution_id} ended before it had claimed it.")
 
     def _run(self, active: Active) -> None:
         assert active.definition is not None
@@ -290,6 +295,10 @@ class Runner:
                 del self._active[active.row.execution_id]
             if active.counted:
                 self._counted -= 1
+        if outcome is not None and outcome.status is None and outcome.unwritten is None and active.definition:
+            # It left without an end. Should the store say all the same that this living process runs it, as
+            # where the answer to a claim was lost, nobody else may go on with it.
+            self.doubt(active.row._replace(runner_id=self.lease.runner_id), active.definition)
         active.left.set()
         active.finish()
         self.pickup.changed()  # there is a place
@@ -403,8 +412,11 @@ class Runner:
             found = self._shared.store.executions.get(row.execution_id)
             if found is not None and found.runner_id == row.runner_id and self.active(row.execution_id) is None:
                 if found.status is Status.RUNNING:
-                    self.launch(found, definition, counted=False)
-                elif found.status is Status.PENDING:
+                    # Under the next epoch: should anything here still write under this one, it is refused.
+                    claimed = self._claim(found, self.lease.runner_id, found.attempt)
+                    if claimed is not None:
+                        self.launch(claimed, definition, counted=False)
+                elif found.status is Status.PENDING and found.epoch == 0:  # one that had begun is found by `pickup`
                     self.queue(found, definition)
             self._in_doubt.pop(0)
 

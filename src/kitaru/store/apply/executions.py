@@ -35,6 +35,7 @@ CLAIM_EXECUTION = """
 UPDATE executions SET
     takeovers = CASE
         WHEN status <> 'running' THEN 0
+        WHEN runner_id = :runner_id THEN takeovers
         WHEN recorded = (SELECT COUNT(*) FROM calls
             WHERE calls.execution_id = executions.execution_id AND calls.ended_at IS NOT NULL) THEN takeovers + 1
         ELSE 1 END,
@@ -103,8 +104,8 @@ def claim(transaction: Transaction, execution_id: str, mutation: Claimed) -> Non
         and state.epoch == mutation.from_epoch
         and may_follow(state.status, Status.RUNNING)
     )
-    owned = state.status is Status.RUNNING and state.runner_id is not None and not transaction.is_gone(state.runner_id)
-    if not legal or owned:
+    other = state.status is Status.RUNNING and state.runner_id not in (None, mutation.runner_id)
+    if not legal or (other and not transaction.is_gone(state.runner_id or "")):
         raise Conflict(state.status)
     transaction.put(
         CLAIM_EXECUTION,
