@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kitaru.core.failure import Failure as Failure
     from kitaru.core.image import ImageSettings as ImageSettings
     from kitaru.core.info import Info as Info
+    from kitaru.core.isolated import Isolated as Isolated
     from kitaru.core.limit import Limit as Limit
     from kitaru.core.limit import Slot as Slot
     from kitaru.core.log_entry import LogEntry as LogEntry
@@ -100,6 +101,7 @@ _HOME_OF = {
     "Failure": "kitaru.core.failure",
     "ImageSettings": "kitaru.core.image",
     "Info": "kitaru.core.info",
+    "Isolated": "kitaru.core.isolated",
     "Limit": "kitaru.core.limit",
     "Slot": "kitaru.core.limit",
     "LogEntry": "kitaru.core.log_entry",

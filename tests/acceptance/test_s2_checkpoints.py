@@ -217,23 +217,6 @@ def test_s2_7_type_is_a_free_label_that_is_shown(label: str | None) -> None:
     assert record(handle).checkpoints[0].type == label
 
 
-def test_s2_8_inline_is_the_only_runtime_yet() -> None:
-    @checkpoint(runtime="inline")
-    def work() -> int:
-        return 1
-
-    @flow
-    def agent() -> int:
-        return work()
-
-    assert agent.run().wait(timeout=TIMEOUT) == 1
-    with pytest.raises(KitaruUsageError, match=r"later: runtime='isolated' is not available yet; 'inline' is"):
-
-        @checkpoint(runtime="isolated")  # type: ignore[call-overload]
-        def later() -> int:
-            return 1
-
-
 def test_seed_a_flow_composes_checkpoints_as_on_the_checkpoint_page() -> None:
     @checkpoint
     def fetch_data(url: str) -> str:

@@ -127,7 +127,7 @@ except kitaru.KitaruExecutionError as error:
     print(error.failure_origin, str(error))"""
     (line,) = python(scripts, text)
     assert line.startswith("infrastructure ")
-    assert "ended 3 times, the last time by SIGKILL" in line
+    assert "died 3 times; at last it was ended by SIGKILL" in line
     assert len(scripts.lines("lives")) == 3
     (execution,) = KitaruClient().executions.list()
     assert execution.failure is not None

@@ -49,7 +49,8 @@ def is_local(qualname: str) -> bool:
 
 
 UNFINDABLE = (
-    "it is defined inside a function, or in a session without a file. Define it at the top of a module or script."
+    "No other process can find it: it is defined inside a function, or in a session without a file. "
+    "Define it at the top of a module or script."
 )
 """Why ``can_be_found`` is False, and what to do."""
 

@@ -10,6 +10,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kitaru.core.mutations import CallRecorded, CallStarted
+from kitaru.core.ports import EncodedInputs
 from kitaru.core.replay import Override
 from kitaru.core.rows import Encoded, RecordedCall
 from kitaru.core.states import CallKind, CallStatus
@@ -47,9 +48,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     arguments = definition.binder.bind(args, kwargs)
     run.check_name(name, definition.reference)
     with run.needing_the_store():
-        inputs = run.values.encode_inputs(arguments, allow_opaque=True, redact=True)
-    if inputs.opaque:
-        _refuse_promises(name, arguments)
+        inputs = _encoded(run, definition, arguments)
     digest = inputs.digest if definition.key is None else keyed_digest(definition.key)
     numbering = run.numbering
     identity = Identity(name, digest, numbering.occurrence(name, digest))
@@ -57,7 +56,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     override = run.overrides.of(CallKind.CHECKPOINT, identity) if run.overrides else None
     if override is not None and override.inputs is not None:
         args, kwargs, arguments = changed_arguments(override.inputs, definition.binder, arguments, run.values)
-        inputs = run.values.encode_inputs(arguments, allow_opaque=True, redact=True)
+        inputs = _encoded(run, definition, arguments)
         identity = identity._replace(digest=changed_digest(digest, inputs.digest))
     recorded = run.memo.take(identity)
     known = known_outcome(run, recorded, position)
@@ -98,6 +97,20 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         call.started_at = run.clock.now()
         run.riding.append(CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)))
     return call
+
+
+def _encoded(run: Run, definition: CheckpointDefinition, arguments: Mapping[str, object]) -> EncodedInputs:
+    """The inputs; those of an isolated checkpoint have to be carried, as they go to another process."""
+    isolated = definition.isolated is not None
+    inputs = run.values.encode_inputs(arguments, allow_opaque=not isolated, redact=True)
+    if inputs.opaque:
+        _refuse_promises(definition.name, arguments)
+        if isolated:
+            raise KitaruUsageError(
+                f"{definition.name}: an argument holds the value of a secret, which does not leave this process. "
+                "Have the isolated checkpoint read the secret itself: kitaru.secret(NAME)."
+            )
+    return inputs
 
 
 def known_outcome(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kitaru.core.image import ImageSettings
+from kitaru.core.isolated import Isolated
 from kitaru.core.retry import Retry
 from kitaru.engine.binding import Binder
 
@@ -17,7 +18,7 @@ class CheckpointDefinition:
 
     ``reference`` tells two checkpoints of one name apart. ``key`` replaces the digest of the inputs
     (S3.1). ``cache`` None leaves it to the flow. ``timeout`` bounds one attempt, in seconds. Each attempt
-    takes a place under every one of ``limits``.
+    takes a place under every one of ``limits``. ``isolated``: it runs in a child process (S2.8).
     """
 
     name: str
@@ -32,6 +33,7 @@ class CheckpointDefinition:
     on_drift: Literal["rerun", "fail"] = "rerun"
     key: str | None = None
     limits: tuple[str, ...] = ()
+    isolated: Isolated | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,37 @@ async def attempt(call: Call, scope: CallScope) -> Ended:
     return timed_out(call) if limit.expired() else ended  # whatever it still did when it was stopped
 
 
+async def attempt_isolated(call: Call, scope: CallScope) -> Ended:
+    """Run the user's function in a child process; who cancels the task kills it."""
+    shared = scope.run.shared
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Ended] = loop.create_future()
+
+    def settle(ended: Ended | None, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if ended is not None:
+            outcome.set_result(ended)
+        elif error is not None:
+            outcome.set_exception(error)
+
+    def work() -> None:
+        ended, failed = None, None
+        try:
+            ended = shared.isolation.attempt(call, scope)
+        except BaseException as error:  # noqa: BLE001  # a signal: it is raised in the task
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
+            loop.call_soon_threadsafe(settle, ended, failed)
+
+    shared.pool.submit(work)
+    try:
+        return await outcome
+    except asyncio.CancelledError:
+        shared.isolation.abandon(scope)
+        raise
+
+
 async def _carry(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
     try:
         return await _drive(run, call, seen_at_once=seen_at_once)
@@ -108,7 +139,8 @@ async def _drive(run: Run, call: Call, *, seen_at_once: bool) -> Finished:
         except StopIteration as end:
             return end.value
         if isinstance(effect, Attempt):
-            answer = await attempt(effect.call, effect.scope)
+            carry_out = attempt if effect.call.definition.isolated is None else attempt_isolated
+            answer = await carry_out(effect.call, effect.scope)
         elif isinstance(effect, Take):
             answer = await _take(run, effect.call)
         elif isinstance(effect, LookUp):

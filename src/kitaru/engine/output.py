@@ -79,6 +79,13 @@ class Output:
                 message = progress.message
                 self._progress = progress._replace(message=None if message is None else redact(message))
 
+    def received(self, rows: Iterable[LogRow], progress: ProgressMade | None) -> None:
+        """What an attempt in a child process has said; its lines are counted there."""
+        with self._lock:
+            if not self._closed:
+                self._rows.extend(rows)
+                self._progress = progress or self._progress
+
     def take(self, *, last: bool) -> tuple[list[LogRow], ProgressMade | None]:
         """What has not been taken yet. The ``last`` time unfinished lines are taken too, and it ends."""
         with self._lock:

@@ -86,7 +86,7 @@ def changed_code(definition: CheckpointDefinition, reference: str) -> Checkpoint
             f"a replay was to run {reference} for the checkpoint {definition.name}, which takes {wanted} function. "
             "Replay with one of that kind."
         )
-    return replace(definition, fn=fn)
+    return replace(definition, fn=fn, reference=reference)
 
 
 def function_of(reference: str) -> Callable[..., Any]:

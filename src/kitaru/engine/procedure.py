@@ -21,6 +21,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 from kitaru.core.clock import Microseconds
+from kitaru.core.failure import Failure
 from kitaru.core.mutations import (
     ArtifactSaved,
     AttemptFailed,
@@ -63,11 +64,16 @@ class Attempt(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How an attempt ended: a value, or an error and where it was raised."""
+    """How an attempt ended: a value, or an error and where it was raised.
+
+    ``output`` and ``failure`` are the two as they are to be recorded, where that is known already.
+    """
 
     value: Any
     error: Exception | None
     origin: FailureOrigin = FailureOrigin.USER_CODE
+    output: Encoded | None = None
+    failure: Failure | None = None
 
 
 class Write(NamedTuple):
@@ -136,14 +142,14 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Procedure:
         if error is None:
             try:
                 with run.needing_the_store():  # a large value may find no room
-                    value, output = as_recorded(run.values, ended.value, f"the result of {call.call_id}")
+                    value, output = _recorded(run, call, ended)
             except KitaruSerializationError as refused:
                 ended = Ended(None, refused, FailureOrigin.RUNTIME)  # another attempt would return the same type again
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
             crash_point("after_encode")
             row = call.row(CallStatus.COMPLETED, number, ended_at, output=output)
             return Finished(call, (*extra, CallRecorded(row)), value, None)
-        if run.failed or not definition.retry.wants(error, call.tries):
+        if not _wants_another(run, call, ended):
             return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
         call.ended_attempts = number
         call.take_copy(run.values)
@@ -157,6 +163,20 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Procedure:
             yield Pause(call.due_at)
             if run.failed:  # the body has ended meanwhile: nothing begins any more (S2.5)
                 return _failed(run, call, number, ended, ended_at, extra, handled=seen_at_once)
+
+
+def _recorded(run: Run, call: Call, ended: Ended) -> tuple[Any, Encoded]:
+    if ended.output is not None:
+        return ended.value, ended.output
+    return as_recorded(run.values, ended.value, f"the result of {call.call_id}")
+
+
+def _wants_another(run: Run, call: Call, ended: Ended) -> bool:
+    """True where another attempt follows a failed one; of an own refusal it would be the same again."""
+    assert ended.error is not None
+    if run.failed or ended.origin is FailureOrigin.RUNTIME:
+        return False
+    return call.definition.retry.wants(ended.error, call.tries)
 
 
 def as_recorded(values: Values, value: Any, where: str) -> tuple[Any, Encoded]:
@@ -210,7 +230,7 @@ def _failed(
 def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: Microseconds) -> AttemptFailed:
     assert ended.error is not None
     status = CallStatus.TIMED_OUT if ended.origin is FailureOrigin.TIMEOUT else CallStatus.FAILED
-    failure = failure_of(ended.error, ended.origin, run.values)
+    failure = ended.failure or failure_of(ended.error, ended.origin, run.values)
     return AttemptFailed(AttemptRow(call.call_id, number, status, call.started_at, ended_at, failure))
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from kitaru.engine.admission import Line
+    from kitaru.engine.isolation import Isolation
     from kitaru.engine.procedure import Finished
 
 MOST_HINTS = 64
@@ -52,7 +53,7 @@ MOST_HINTS = 64
 class Shared:
     """What all executions of a process share."""
 
-    __slots__ = ("clock", "code_digest", "committer", "ids", "line", "pool", "store", "values")
+    __slots__ = ("clock", "code_digest", "committer", "ids", "isolation", "line", "pool", "store", "values")
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Shared:
         clock: Clock,
         ids: Ids,
         code_digest: Callable[[Callable[..., Any]], str],
+        isolation: Isolation,
     ) -> None:
         self.store = store
         self.values = values
@@ -74,6 +76,7 @@ class Shared:
         self.clock = clock
         self.ids = ids
         self.code_digest = code_digest
+        self.isolation = isolation
 
 
 class Raised(NamedTuple):
@@ -146,6 +149,7 @@ class Run:
         self.under_way: dict[str, Call] = {}
         self.output: Output | None = None
         self.outputs: set[Output] = set()
+        self.has_isolated = False  # its signal kills children; set by engine.isolation
         self._flushed: set[str] = set()
         self.settled = threading.Condition(self.settling)
         self._order = threading.Lock()

@@ -121,6 +121,8 @@ def _pause(run: Run, until: Microseconds) -> None:
 
 def _attempt(call: Call, scope: CallScope) -> Ended:
     definition = call.definition
+    if definition.isolated is not None:
+        return scope.run.shared.isolation.attempt(call, scope)
     if definition.is_async:
         return _attempt_coroutine(call, scope)
     if definition.timeout is not None:

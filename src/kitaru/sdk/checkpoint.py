@@ -10,8 +10,9 @@ from functools import update_wrapper
 from threading import TIMEOUT_MAX
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
+from kitaru.core.isolated import Isolated
 from kitaru.core.limit import of_executions
-from kitaru.core.references import reference_of
+from kitaru.core.references import UNFINDABLE, can_be_found, reference_of
 from kitaru.core.retry import Retry, check_retries, is_number
 from kitaru.engine.binding import Binder
 from kitaru.engine.calling import Known, begin
@@ -30,6 +31,7 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 
 OnDrift = Literal["rerun", "fail"]
+Runtime = Literal["inline", "isolated"] | Isolated
 
 
 class BaseCheckpoint(Generic[P, R]):
@@ -233,7 +235,7 @@ def checkpoint(
     retries: int | None = None,
     type: str | None = None,
     cache: bool | None = None,
-    runtime: Literal["inline"] = "inline",
+    runtime: Runtime = "inline",
     retry: Retry | None = None,
     timeout: float | timedelta | None = None,
     name: str | None = None,
@@ -247,7 +249,7 @@ def checkpoint(
     retries: int | None = None,
     type: str | None = None,
     cache: bool | None = None,
-    runtime: Literal["inline"] = "inline",
+    runtime: Runtime = "inline",
     retry: Retry | None = None,
     timeout: float | timedelta | None = None,
     name: str | None = None,
@@ -261,7 +263,8 @@ def checkpoint(
         retries: How often a failed attempt is followed by another, at once; 0 or more. Default 0.
         type: A label that surfaces show, such as ``llm_call`` or ``tool_call``.
         cache: False keeps it out of the cross-run cache (S3.5). Default: as the flow says.
-        runtime: ``inline``: in this process.
+        runtime: ``inline`` (default): in this process. ``isolated``, or ``Isolated(memory=...)``: in a child
+            process, so that a crash is a failed attempt, and timeouts and cancellation end it at once (S2.8).
         retry: The full retry policy, instead of ``retries``.
         timeout: Seconds, or a ``timedelta``, for one attempt. A thread that overruns it is left behind,
             because Python cannot end it; nothing that it does later is recorded (S2.6).
@@ -278,8 +281,8 @@ def checkpoint(
     def decorate(fn: Callable[..., Any]) -> BaseCheckpoint[..., Any]:
         own_name = check_function(fn, "checkpoint")
         where = f"@checkpoint {own_name}"
-        if runtime != "inline":
-            raise KitaruUsageError(f"{where}: runtime={runtime!r} is not available yet; 'inline' is.")
+        reference = reference_of(fn.__module__, fn.__qualname__)
+        isolated = _isolated(runtime, reference, where)
         check_cache(cache, where)
         _check_text(where, name=name, type=type)
         if name is not None and (not name or name.startswith("kitaru.")):
@@ -288,7 +291,8 @@ def checkpoint(
         definition = CheckpointDefinition(
             name=name or own_name,
             fn=fn,
-            reference=reference_of(fn.__module__, fn.__qualname__),
+            reference=reference,
+            isolated=isolated,
             binder=Binder(fn, own_name),
             is_async=inspect.iscoroutinefunction(fn),
             retry=_retry(retries, retry, where),
@@ -307,6 +311,16 @@ def _retry(retries: int | None, retry: Retry | None, where: str) -> Retry:
     if retry is not None and retries is not None:
         raise KitaruUsageError(f"{where}: give retries= or retry=, not both.")
     return retry or Retry(attempts=1 + check_retries(retries or 0, where))
+
+
+def _isolated(runtime: Runtime, reference: str, where: str) -> Isolated | None:
+    if runtime == "inline":
+        return None
+    if runtime != "isolated" and not isinstance(runtime, Isolated):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        raise KitaruUsageError(f"{where}: runtime={runtime!r}: 'inline', 'isolated' or Isolated(...) is expected.")
+    if not can_be_found(reference):
+        raise KitaruUsageError(f"{where}: an isolated checkpoint runs in a child process. {UNFINDABLE}")
+    return Isolated() if runtime == "isolated" else runtime
 
 
 def _seconds(timeout: float | timedelta, where: str) -> float:

@@ -66,7 +66,7 @@ def check_can_run(wiring: Wiring, definition: FlowDefinition, name: str) -> None
         return
     if not can_be_found(definition.reference):
         raise KitaruUsageError(
-            f"flow {definition.name} cannot run on stack {name!r}, whose processes could not find it: {UNFINDABLE}"
+            f"flow {definition.name} cannot run on stack {name!r}, which uses other processes. {UNFINDABLE}"
         )
     if wiring.settings.store == IN_MEMORY:
         raise KitaruUsageError(

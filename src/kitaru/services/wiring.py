@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from kitaru.core import redaction
@@ -21,13 +22,14 @@ from kitaru.engine import capture
 from kitaru.engine.admission import Line
 from kitaru.engine.code_digest import code_digest
 from kitaru.engine.committer import Committer
+from kitaru.engine.isolation import Isolation
 from kitaru.engine.leases import LEASE_SECONDS, Lease
 from kitaru.engine.pool import Pool
 from kitaru.engine.run import Shared
 from kitaru.services.launch_deployment import Launcher
 from kitaru.services.pickup import KNOWN, Takes
 from kitaru.services.runner import Runner, Spawn
-from kitaru.services.runners import Runners
+from kitaru.services.runners import Runners, environment
 from kitaru.services.settings import Settings, read_settings
 from kitaru.store import open_store
 from kitaru.values import ValueCodec, open_blobs
@@ -64,6 +66,7 @@ class Wiring:
             clock=self.clock,
             ids=self.ids,
             code_digest=code_digest,
+            isolation=Isolation(partial(environment, self)),
         )
         self.shared = shared
         self._lease_seconds = lease_seconds
@@ -93,6 +96,7 @@ class Wiring:
         for runner in self.runners.all():
             runner.end()
         self.shared.line.end()
+        self.shared.isolation.close()
         capture.uninstall()
         self.store.close()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from kitaru.core.ports import StackHost
+from kitaru.core.processes import end_session, how_it_ended
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.stack import Stack
 from kitaru.errors import KitaruUsageError
@@ -136,8 +135,8 @@ class ProcessChild:
                 return
             if self._died(self._execution_id, ended=False) >= self._most:
                 self._died(self._execution_id, ended=True)
-                times = "once" if self._most == 1 else f"{self._most} times, the last time"
-                self._host.give_up(self._execution_id, f"the process of the execution ended {times} {how(code)}")
+                times = "" if self._most == 1 else f"died {self._most} times; at last it "
+                self._host.give_up(self._execution_id, f"the process of the execution {times}{how_it_ended(code)}")
                 return
             with self._lock:
                 if self._stopped:
@@ -155,23 +154,3 @@ class ProcessChild:
             self._stopped = True
             if self._process.poll() is None:
                 end_session(self._process)
-
-
-def end_session(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that leads a session of its own, and what it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-
-
-def how(code: int) -> str:
-    """How a process ended, in words, from its return code."""
-    if code >= 0:
-        return f"with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"by {name}" + (" (where nobody sent it, the machine had run out of memory)" if name == "SIGKILL" else "")

@@ -29,6 +29,7 @@ NAMES = [
     "FlowHandle",
     "ImageSettings",
     "Info",
+    "Isolated",
     "KitaruCancelled",
     "KitaruCancelledError",
     "KitaruClient",

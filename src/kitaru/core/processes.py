@@ -1,0 +1,29 @@
+"""How processes end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a session of its own, and what it has started. It must not have been waited for."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def how_it_ended(code: int) -> str:
+    """How a process ended, in words, from its return code."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (where nobody sent it, the machine had run out of memory)" if name == "SIGKILL" else ""
+    return f"was ended by {name}{hint}"

@@ -1,0 +1,102 @@
+"""An attempt of an isolated checkpoint, seen from inside its child process (S2.8)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import Any, cast
+
+from kitaru.core.clock import Clock
+from kitaru.core.ids import Ids
+from kitaru.core.mutations import ProgressMade
+from kitaru.core.ports import Values
+from kitaru.core.rows import ArtifactRow, MetadataRow
+from kitaru.engine.call import Call, CallScope
+from kitaru.engine.identity import Identity
+from kitaru.engine.output import Output
+from kitaru.engine.run import Run
+from kitaru.errors import KitaruUsageError
+
+Tell = Callable[[str, Any], None]
+"""Says something to the process that runs the flow: a kind of message, and what belongs to it."""
+
+
+class RemoteRun:
+    """What the code of a checkpoint may ask of its execution, as far as that is known in the child."""
+
+    def __init__(self, request: Mapping[str, Any], values: Values, clock: Clock, ids: Ids) -> None:
+        self.run = self
+        self.values = values
+        self.clock = clock
+        self.ids = ids
+        self.execution_id: str = request["execution_id"]
+        self.is_replay: bool = request["is_replay"]
+        self.row = SimpleNamespace(stack=request["stack"])
+        self.outputs: set[Output] = set()
+
+    def needing_the_store(self) -> AbstractContextManager[None]:
+        """A store that fails here fails the attempt; the body goes on."""
+        return contextlib.nullcontext()
+
+
+class RemoteScope(CallScope):
+    """The scope of the attempt. What it is told goes to the other process at once, so that a crash loses none of it."""
+
+    __slots__ = ("_tell", "importing", "relayed")
+
+    def __init__(self, request: Mapping[str, Any], run: RemoteRun, tell: Tell) -> None:
+        identity = Identity(*request["identity"])
+        call = SimpleNamespace(call_id=request["call_id"], identity=identity)
+        # Of both only the parts exist here that code inside a checkpoint can ask for.
+        super().__init__(cast("Run", run), cast("Call", call), request["attempt"])
+        self._tell = tell
+        self.importing = True
+        self.output = self.relayed = RelayedOutput(run.clock, call.call_id, self.attempt, tell)
+
+    def check_open(self, what: str) -> None:
+        """See ``CallScope``. A script that starts its flow when it is imported would start it in each child again."""
+        if self.importing:
+            raise KitaruUsageError(
+                f"{what} is called while a child process imports the module of an isolated checkpoint, and would "
+                'start there again. Put it under `if __name__ == "__main__":`.'
+            )
+        super().check_open(what)
+
+    def log(self, rows: Sequence[MetadataRow]) -> None:
+        self.check_open("kitaru.log()")
+        self._tell("logged", rows)
+
+    def save(self, row: ArtifactRow) -> None:
+        self.check_open("kitaru.save()")
+        self._tell("saved", row)
+
+
+class RelayedOutput(Output):
+    """Output that is passed on as soon as a line is complete."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, clock: Clock, call_id: str, attempt: int, tell: Tell) -> None:
+        super().__init__(clock, call_id, attempt)
+        self._tell = tell
+
+    def printed(self, level: str, text: str) -> None:
+        super().printed(level, text)
+        if "\n" in text:
+            self.relay(last=False)
+
+    def logged(self, level: str, logger: str, message: str) -> None:
+        super().logged(level, logger, message)
+        self.relay(last=False)
+
+    def told(self, progress: ProgressMade) -> None:
+        super().told(progress)
+        self.relay(last=False)
+
+    def relay(self, *, last: bool) -> None:
+        """Pass on what has not been yet; the ``last`` time unfinished lines too."""
+        rows, progress = self.take(last=last)
+        if rows or progress is not None:
+            self._tell("told", {"rows": rows, "progress": progress})
