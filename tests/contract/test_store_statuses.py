@@ -232,6 +232,7 @@ def test_s6_1_an_execution_is_claimed_as_the_table_says(store: Store, before: St
             ended_at=None,
             result=None,
             failure=None,
+            takeovers=int(before is Status.RUNNING),
         )
     else:
         assert refusal(answer) == (Conflict, before)
