@@ -23,10 +23,19 @@ class FailingStore:
         fails: Whether the commit of this number fails.
         after_writing: The commit is written all the same, and its answer is lost: as when a connection
             breaks between the two.
+        error: How it fails.
     """
 
-    def __init__(self, store: Store, fails: Callable[[int], bool], *, after_writing: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fails: Callable[[int], bool],
+        *,
+        after_writing: bool = False,
+        error: type[KitaruStoreError] = KitaruStoreError,
+    ) -> None:
         self.commits = 0
+        self._error = error
         self._store = store
         self._fails = fails
         self._after_writing = after_writing
@@ -43,7 +52,7 @@ class FailingStore:
             return self._store.commit(commits)
         if self._after_writing:
             self._store.commit(commits)
-        raise KitaruStoreError(MESSAGE)
+        raise self._error(MESSAGE)
 
     def heal(self) -> None:
         """Fail no more."""

@@ -36,6 +36,14 @@ from kitaru.core.rows import (
 from kitaru.core.stack import Stack
 from kitaru.core.states import Status
 from kitaru.core.statistics import Figures, Group, Measured
+from kitaru.errors import KitaruStoreError
+
+
+class StoreUnavailable(KitaruStoreError):
+    """The store is out of reach, or was lost before it answered: what was to be written is there as a whole
+    or not at all, and which of the two is not known. It may be back in a moment, so nothing ends because of it.
+    """
+
 
 # ── durable state ────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from kitaru.core.mutations import (
     ReuseSettled,
     StatusChanged,
 )
+from kitaru.core.ports import StoreUnavailable
 from kitaru.core.rows import AttemptRow, ExecutionRow
 from kitaru.core.states import CallStatus, Status
 from kitaru.engine import capture
@@ -160,8 +161,11 @@ def _settled(run: Run, unused: tuple[str, ...]) -> Sequence[Mutation]:
 def unwritten(shared: Shared, error: BaseException) -> Outcome:
     """How an execution ends that could not go on and could not say so in the store.
 
-    What is recorded stays readable; the runner writes this end once the store takes it.
+    What is recorded stays readable; the runner writes this end once the store takes it. Where the store is
+    only out of reach it is no end: the runner goes on with it once the store is back.
     """
+    if isinstance(error, StoreUnavailable):
+        return Outcome(None, error=error)
     origin = FailureOrigin.STORE if isinstance(error, KitaruStoreError) else FailureOrigin.RUNTIME
     end = StatusChanged(Status.FAILED, shared.clock.now(), failure=failure_of(error, origin, shared.values))
     return Outcome(None, error=error, unwritten=end)
