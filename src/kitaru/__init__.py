@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kitaru.client.client import KitaruClient as KitaruClient
     from kitaru.client.handle import FlowHandle as FlowHandle
     from kitaru.core.artifact import Artifact as Artifact
+    from kitaru.core.cleaned import Cleaned as Cleaned
     from kitaru.core.diff import CallDiff as CallDiff
     from kitaru.core.diff import ExecutionDiff as ExecutionDiff
     from kitaru.core.event import Event as Event
@@ -88,6 +89,7 @@ _HOME_OF = {
     "KitaruClient": "kitaru.client.client",
     "FlowHandle": "kitaru.client.handle",
     "Artifact": "kitaru.core.artifact",
+    "Cleaned": "kitaru.core.cleaned",
     "CallDiff": "kitaru.core.diff",
     "ExecutionDiff": "kitaru.core.diff",
     "Event": "kitaru.core.event",

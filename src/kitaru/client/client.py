@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 from kitaru.client.artifacts import Artifacts
 from kitaru.client.deployments import Deployments
 from kitaru.client.executions import Executions
 from kitaru.client.limits import Limits
 from kitaru.client.secrets import Secrets
 from kitaru.client.stacks import Stacks
+from kitaru.core.cleaned import Cleaned
 from kitaru.core.info import Info
+from kitaru.core.states import Status
 from kitaru.services import options
+from kitaru.services.clean import clean
 from kitaru.services.wiring import Wiring, wiring
 
 
@@ -41,3 +47,34 @@ class KitaruClient:
             KitaruUsageError: A layer holds a wrong value.
         """
         return options.info(self._wiring)
+
+    def clean(
+        self,
+        *,
+        older_than: timedelta | None = None,
+        statuses: Sequence[Status | str] = (Status.COMPLETED, Status.FAILED, Status.CANCELLED),
+        flow: str | None = None,
+        dry_run: bool = False,
+    ) -> Cleaned:
+        """Delete old executions, then what nobody refers to: large values, and processes that are gone.
+
+        Runs beside everything else, and beside another cleaning; may be interrupted at any moment, and goes on
+        where it is called again. An execution goes with its children. One that another execution needs which
+        may go on, such as a replay of it that is not finished or failed, stays. A large value stays for an hour
+        after it was last recorded, and while something runs that began before it.
+
+        Args:
+            older_than: Delete executions that ended longer ago than this, by the database's clock. None
+                deletes no execution.
+            statuses: Only those with one of these statuses.
+            flow: Only those of this flow.
+            dry_run: Delete nothing, and tell what would be.
+
+        Returns:
+            What was removed.
+
+        Raises:
+            KitaruUsageError: An argument makes no sense. Nothing was removed.
+            KitaruStoreError: The store or the artifact store cannot be used; what was removed so far is removed.
+        """
+        return clean(self._wiring, older_than=older_than, statuses=statuses, flow=flow, dry_run=dry_run)

@@ -11,6 +11,7 @@ The store derives the events of an execution from the mutations, so that nobody 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 from kitaru.core.clock import Microseconds
@@ -269,4 +270,25 @@ class Conflict(Refusal):
 
     def __init__(self, status: Status | None) -> None:
         super().__init__(f"the execution is {status or 'deleted'}")
+        self.status = status
+
+
+class Part(StrEnum):
+    """What another execution is to one that is to be deleted."""
+
+    CHILD = "child"
+    PARENT = "parent"
+    REPLAY = "replay"
+
+
+class InUse(Refusal):
+    """The execution stays: another one, which may go on, needs it.
+
+    ``other`` is its id, ``part`` what it is to this one, and ``status`` its present status.
+    """
+
+    def __init__(self, other: str, part: Part, status: Status) -> None:
+        super().__init__(f"its {part} {other} is {status}")
+        self.other = other
+        self.part = part
         self.status = status

@@ -62,6 +62,13 @@ class ExecutionFilter(NamedTuple):
     created_before: Microseconds | None = None
 
 
+class Deleted(NamedTuple):
+    """Executions that were deleted, and how many rows that was."""
+
+    execution_ids: tuple[str, ...]
+    rows: int
+
+
 class Executions(Protocol):
     """Reads executions."""
 
@@ -110,10 +117,13 @@ class Executions(Protocol):
         """When the first timer of a waiting execution is due, whoever's it is; None where there is none."""
         ...
 
-    def delete(self, execution_id: str) -> None:
-        """Delete a finished execution and all its rows. Blobs stay until they are cleaned.
+    def delete(self, execution_id: str, *, dry_run: bool = False) -> Deleted:
+        """Delete a finished execution with its children and all their rows. Blobs stay until they are cleaned.
 
-        Raises ``Conflict`` where it is not finished.
+        It need not outlive a power cut at once. With ``dry_run`` nothing is deleted, and it is told what would be.
+
+        Raises ``Conflict`` where it is not finished, ``InUse`` where another execution may need it: a child
+        that runs, a parent that may go on, or a replay of it (or of that) that may.
         """
         ...
 
@@ -206,6 +216,67 @@ class Statistics(Protocol):
         ...
 
 
+class Unread(NamedTuple):
+    """An execution whose blobs are not noted: under this epoch, with the texts that may name some.
+
+    ``snapshot`` is the digest of the code that it runs from, a blob too.
+    """
+
+    execution_id: str
+    created_at: Microseconds
+    epoch: int
+    status: Status
+    snapshot: str | None
+    texts: tuple[Encoded, ...]
+
+
+class Retention(Protocol):
+    """What cleaning asks: which executions are old, and which blobs anybody names.
+
+    Places in an order of executions are their time of creation and their id.
+    """
+
+    def old(
+        self, *, age: int, statuses: Sequence[Status], flow: str | None, after: tuple[Microseconds, str], limit: int
+    ) -> list[tuple[Microseconds, str]]:
+        """Executions that are part of no other and ended more than ``age`` microseconds ago, by the database's clock.
+
+        Answers their places, in the order in which they were made, from behind ``after``.
+        """
+        ...
+
+    def oldest_run(self) -> Microseconds | None:
+        """When the first of all executions that run now began to run."""
+        ...
+
+    def unread(self, *, after: tuple[Microseconds, str], limit: int) -> list[Unread]:
+        """Executions whose blobs are not noted as they stand, in the order in which they were made.
+
+        Always those that are not finished: they may name others at any moment.
+        """
+        ...
+
+    def note(self, noted: Sequence[tuple[Unread, set[str]]]) -> None:
+        """Note the digests that finished executions name."""
+        ...
+
+    def owners(self, digests: Sequence[str]) -> list[tuple[str, str]]:
+        """The noted ones of these digests, each with an execution that names it."""
+        ...
+
+    def deployed(self) -> list[tuple[str, Encoded | None]]:
+        """What deployments name: the digests of their snapshots, and their default inputs."""
+        ...
+
+    def store_id(self, new: str) -> str | None:
+        """What tells this store from others, ``new`` where it has none yet; None for a store in memory."""
+        ...
+
+    def settle(self, at: Microseconds) -> None:
+        """Note the time of a cleaning. What was deleted before outlives a power cut from here on."""
+        ...
+
+
 class Runners(Protocol):
     """The processes that run executions, and their leases. Times are the database's own (S6.2)."""
 
@@ -240,6 +311,10 @@ class Runners(Protocol):
         ...
 
     def list(self) -> list[RunnerRow]: ...
+
+    def clear(self) -> int:
+        """Forget those that are dead or whose lease has run out; how many."""
+        ...
 
 
 class Stacks(Protocol):
@@ -419,6 +494,7 @@ class Store(Protocol):
     events: Events
     logs: Logs
     statistics: Statistics
+    retention: Retention
     runners: Runners
     stacks: Stacks
     limits: Limits

@@ -54,7 +54,9 @@ class Wiring:
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or SystemIds()
         self.store: Store = store or open_store(settings.store, self.clock)
-        self.blobs: Blobs = open_blobs(settings.artifacts)
+        self.blobs: Blobs = open_blobs(
+            settings.artifacts, user=lambda: self.store.retention.store_id(self.ids.uuid4().hex)
+        )
         self.values: Values = ValueCodec(self.blobs, allow_pickle=settings.allow_pickle)
         self.committer = Committer(self.store)
         shared = Shared(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kitaru.core.clock import Microseconds
-from kitaru.core.mutations import Conflict
-from kitaru.core.ports import ExecutionFilter
+from kitaru.core.mutations import Conflict, InUse, Part
+from kitaru.core.ports import Deleted, ExecutionFilter
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.errors import KitaruNotFoundError
 from kitaru.store import rows
-from kitaru.store.database import Database
+from kitaru.store.database import Database, Writer
 from kitaru.store.runners import SqlRunners, of_flows
 
 # The columns of an ExecutionRow, without tags.
@@ -85,12 +86,43 @@ PENDING_FOR_RUNNER = f"""{_EXECUTION}
 WHERE runner_id = :runner_id AND status = 'pending' ORDER BY created_at, execution_id LIMIT :limit
 """
 
+# Keeps others from changing an execution in this transaction, where the database locks rows.
+LOCK_EXECUTION = "UPDATE executions SET status = status WHERE execution_id = :execution_id"
+
+# An execution and all its descendants, with their statuses.
+TREE = """
+WITH RECURSIVE tree (execution_id, status) AS (
+    SELECT execution_id, status FROM executions WHERE execution_id = :execution_id
+    UNION
+    SELECT child.execution_id, child.status FROM tree JOIN executions AS child ON child.parent_id = tree.execution_id
+)
+SELECT execution_id, status FROM tree ORDER BY execution_id
+"""
+
+# The parent of an execution, where that may go on.
+PARENT_IN_USE = """
+SELECT parent.execution_id, parent.status
+FROM executions JOIN executions AS parent ON parent.execution_id = executions.parent_id
+WHERE executions.execution_id = :execution_id AND parent.status NOT IN ('completed', 'cancelled')
+"""
+
+# A replay of an execution, or of one of its replays, that may go on: with child flows of the execution, say.
+REPLAY_IN_USE = """
+WITH RECURSIVE replays (execution_id, status) AS (
+    SELECT execution_id, status FROM executions WHERE original_id = :execution_id
+    UNION
+    SELECT replay.execution_id, replay.status
+    FROM replays JOIN executions AS replay ON replay.original_id = replays.execution_id
+)
+SELECT execution_id, status FROM replays WHERE status NOT IN ('completed', 'cancelled') LIMIT 1
+"""
+
 # Every row of an execution, the execution last.
 DELETE_EXECUTION = tuple(
     f"DELETE FROM {table} WHERE execution_id = :execution_id"
     for table in (
         "execution_tags", "calls", "attempts", "waits", "artifacts", "metadata", "drift", "events", "logs",
-        "blob_references", "slots", "executions",
+        "blob_references", "blob_scans", "slots", "executions",
     )
 )  # fmt: skip
 
@@ -150,6 +182,10 @@ _Ids = list[str]
 
 _MOST_AT_ONCE = 500  # databases bound the number of parameters
 _LAST_CHARACTER = "\U0010ffff"
+
+
+class _DryRun(Exception):
+    """Undoes the transaction."""
 
 
 class SqlExecutions:
@@ -227,14 +263,36 @@ class SqlExecutions:
     def next_due(self, *, project: str, stack: str) -> Microseconds | None:
         return self._database.read(NEXT_DUE, {"project": project, "stack": stack})[0][0]
 
-    def delete(self, execution_id: str) -> None:
-        with self._database.write() as writer:
-            found = writer.fetch(GET_STATUS, {"execution_id": execution_id})
-            status = rows.status_of(found[0][0]) if found else None
-            if status is None or not status.finished:
-                raise Conflict(status)
-            for statement in DELETE_EXECUTION:
-                writer.execute(statement, {"execution_id": execution_id})
+    def delete(self, execution_id: str, *, dry_run: bool = False) -> Deleted:
+        deleted = Deleted((), 0)
+        with contextlib.suppress(_DryRun), self._database.write(sync=False) as writer:
+            tree = self._deletable_tree(writer, execution_id)
+            counts = (
+                writer.execute(statement, {"execution_id": member}) for member in tree for statement in DELETE_EXECUTION
+            )
+            deleted = Deleted(tree, sum(counts))
+            if dry_run:
+                raise _DryRun
+        return deleted
+
+    def _deletable_tree(self, writer: Writer, execution_id: str) -> tuple[str, ...]:
+        writer.execute(LOCK_EXECUTION, {"execution_id": execution_id})
+        tree = {member: rows.status_of(status) for member, status in writer.fetch(TREE, {"execution_id": execution_id})}
+        status = tree.get(execution_id)
+        if status is None or not status.finished:
+            raise Conflict(status)
+        found = [(child, status, Part.CHILD) for child, status in tree.items() if not status.finished]
+        found += self._in_use(writer, PARENT_IN_USE, Part.PARENT, execution_id)
+        for member in tree:
+            found += self._in_use(writer, REPLAY_IN_USE, Part.REPLAY, member)
+        for other, status, part in found:
+            raise InUse(other, part, status)
+        return tuple(tree)
+
+    @staticmethod
+    def _in_use(writer: Writer, statement: str, part: Part, execution_id: str) -> Iterator[tuple[str, Status, Part]]:
+        for other, status in writer.fetch(statement, {"execution_id": execution_id}):
+            yield other, rows.status_of(status), part
 
     def _created_at(self, execution_id: str) -> int:
         found = self._database.read(GET_CREATED_AT, {"execution_id": execution_id})

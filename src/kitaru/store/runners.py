@@ -137,15 +137,21 @@ class SqlRunners:
         leased = bool(writer.fetch(HAS_LEASE, {"runner_id": runner_id}))
         return not leased or self._locks.is_dead(runner_id)
 
-    def bury(self) -> None:
-        """Forget the runners that are dead, so that SQL alone can tell whose executions are orphans."""
+    def clear(self) -> int:
+        buried = self.bury()
+        with self._database.write() as writer:
+            return buried + writer.execute(REMOVE_EXPIRED)
+
+    def bury(self) -> int:
+        """Forget the runners that are dead, so that SQL alone can tell whose executions are orphans; how many."""
         dead = [row.runner_id for row in self.list() if self._locks.is_dead(row.runner_id)]
         if not dead:
-            return
+            return 0
         with self._database.write() as writer:
             writer.put(REMOVE_RUNNER, [(runner_id,) for runner_id in dead])
         for runner_id in dead:  # after the row: a row without a file would count as alive
             self._locks.remove(runner_id)
+        return len(dead)
 
 
 def _microseconds(seconds: float) -> int:

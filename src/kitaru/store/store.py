@@ -13,6 +13,7 @@ from kitaru.core.ports import (
     Executions,
     Limits,
     Logs,
+    Retention,
     Runners,
     Secrets,
     Stacks,
@@ -30,6 +31,7 @@ from kitaru.store.executions import SqlExecutions
 from kitaru.store.limits import SqlLimits
 from kitaru.store.liveness import RunnerLocks
 from kitaru.store.logs import SqlLogs
+from kitaru.store.retention import SqlRetention
 from kitaru.store.runners import SqlRunners
 from kitaru.store.secrets import SqlSecrets
 from kitaru.store.stacks import SqlStacks
@@ -56,6 +58,7 @@ class SqlStore:
         self.deployments: Deployments = SqlDeployments(database)
         self.waits: Waits = SqlWaits(database)
         self.limits: Limits = SqlLimits(database, self._runners)
+        self.retention: Retention = SqlRetention(database)
         self.secrets: Secrets = SqlSecrets(database)
 
     def commit(self, commits: Sequence[Commit]) -> list[Refusal | None]:

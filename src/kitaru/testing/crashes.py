@@ -199,6 +199,7 @@ class _MortalStore:
         self.events = store.events
         self.logs = store.logs
         self.statistics = store.statistics
+        self.retention = store.retention
         self.runners = store.runners
         self.limits = store.limits
         self.stacks = store.stacks

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from kitaru.errors import KitaruNotFoundError, KitaruStoreError
 
-User = Callable[[], str]
-"""Tells the id of the store whose rows name the blobs that are put. Asked at the first put."""
+User = Callable[[], str | None]
+"""Tells the id of the store whose rows name the blobs that are put, None for one that is not noted. Asked at the
+first put."""
 
 USERS = "users"
 """Where the users of a blob store are noted: an empty file or object each."""

@@ -111,15 +111,15 @@ class FolderBlobs:
             raise self._failed(error) from error
 
     def _note_user(self) -> None:
-        user = self._user
+        user = None if self._user is None else self._user()
         if user is None:
             return
-        note = self._folder / USERS / user()
+        note = self._folder / USERS / user
         if not note.exists():
             note.parent.mkdir(exist_ok=True)
             note.touch()
             _sync_folder(note.parent)
-        self._user = None
+        self._user = None  # once is enough
 
     def _is_kept(self, path: Path, size: int | None) -> bool:
         """Count a blob as put now; False where it is absent, or of another size."""

@@ -42,10 +42,10 @@ class ObjectBlobs:
     def put(self, digest: str, data: bytes) -> None:
         try:
             self._store.put(_key(digest), data)
-            user = self._user
+            user = None if self._user is None else self._user()
             if user is not None:
-                self._store.put(f"{USERS}/{user()}", b"")
-                self._user = None
+                self._store.put(f"{USERS}/{user}", b"")
+                self._user = None  # once is enough
         except self._errors as error:
             raise self._failed(f"write blob {digest} to", error) from error
 

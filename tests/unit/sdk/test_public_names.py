@@ -19,6 +19,7 @@ NAMES = [
     "CheckpointCall",
     "CheckpointFuture",
     "CheckpointFutures",
+    "Cleaned",
     "Event",
     "EventKind",
     "Execution",

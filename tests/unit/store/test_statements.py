@@ -37,6 +37,7 @@ READ_WHOLE = {
     "limits.REMOVE_DEAD_SLOTS",
     "deployments.LIST_DEPLOYMENTS",
     "deployments.DEPLOYED_FLOWS",
+    "retention.DEPLOYED",
 }
 """Tables of a handful of rows, which are meant to be read whole."""
 
