@@ -122,9 +122,14 @@ DELETE_EXECUTION = tuple(
     f"DELETE FROM {table} WHERE execution_id = :execution_id"
     for table in (
         "execution_tags", "calls", "attempts", "waits", "artifacts", "metadata", "drift", "events", "logs",
-        "blob_references", "blob_scans", "slots", "executions",
+        "slots", "executions",
     )
 )  # fmt: skip
+
+# What cleaning has noted of an execution, which is not counted as its rows.
+FORGET_NOTES = tuple(
+    f"DELETE FROM {table} WHERE execution_id = :execution_id" for table in ("blob_references", "blob_scans")
+)
 
 
 def list_executions(given: tuple[str, ...], statuses: int) -> str:
@@ -267,10 +272,13 @@ class SqlExecutions:
         deleted = Deleted((), 0)
         with contextlib.suppress(_DryRun), self._database.write(sync=False) as writer:
             tree = self._deletable_tree(writer, execution_id)
-            counts = (
-                writer.execute(statement, {"execution_id": member}) for member in tree for statement in DELETE_EXECUTION
-            )
-            deleted = Deleted(tree, sum(counts))
+            row_count = 0
+            for member in tree:
+                parameters = {"execution_id": member}
+                row_count += sum(writer.execute(statement, parameters) for statement in DELETE_EXECUTION)
+                for statement in FORGET_NOTES:
+                    writer.execute(statement, parameters)
+            deleted = Deleted(tree, row_count)
             if dry_run:
                 raise _DryRun
         return deleted
