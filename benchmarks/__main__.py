@@ -27,6 +27,7 @@ def workloads() -> dict[str, Callable[[Path], Iterator[Row]]]:
         "W5": resume.resume,
         "W6": steps.large,
         "growth": steps.growth,
+        "isolated": steps.isolated,
         "waiting": waiting.waiting,
     }
 

@@ -98,6 +98,20 @@ def growth(home: Path) -> Iterator[Row]:
     )
 
 
+def isolated(home: Path) -> Iterator[Row]:
+    """An isolated step in a warm child, in turns with an inline one; the difference is what isolation costs."""
+    _warm(home)
+    pairs = work.isolated_and_inline.run(300).wait()
+    yield Row(
+        "Isolated: a step in a warm child",
+        median(apart for apart, _ in pairs) * 1e3,
+        "ms",
+        Target("figure", "<=", 60),
+        median(inline for _, inline in pairs) * 1e3,
+        "an inline step",
+    )
+
+
 def _warm(home: Path) -> BareCommits:
     """Until both write-ahead logs have their full length: a commit that makes its log longer takes longer."""
     work.sequential.run(500).wait()

@@ -86,6 +86,25 @@ def _nothing(index: int) -> None:
 between: Callable[[int], None] = _nothing
 
 
+@checkpoint(runtime="isolated")
+def step_apart(index: int) -> dict[str, int]:
+    return {"index": index}
+
+
+@flow(cache=False)
+def isolated_and_inline(count: int) -> list[tuple[float, float]]:
+    """Seconds of an isolated and of an inline step, in turns."""
+    step_apart(-1)
+    took: list[tuple[float, float]] = []
+    for index in range(count):
+        started = time.perf_counter()
+        step_apart(index)
+        between_both = time.perf_counter()
+        step(index)
+        took.append((between_both - started, time.perf_counter() - between_both))
+    return took
+
+
 @flow(cache=False)
 def sequential(count: int) -> list[float]:
     """Seconds of each of ``count`` steps, one after the other; ``between`` runs before each."""

@@ -26,6 +26,7 @@ def shown(name: str) -> tuple[object, str]:
 
 def test_s1_8_without_any_layer_every_setting_is_a_default(home: Path, folder: Path) -> None:
     assert {one.name: (one.value, one.source) for one in kitaru.info()} == {
+        "limits": ("{}", "default"),
         "home": (str(home), "KITARU_HOME"),
         "store": (f"sqlite:///{home / 'kitaru.db'}", "default"),
         "artifacts": (str(home / "artifacts"), "default"),

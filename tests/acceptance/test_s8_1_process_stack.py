@@ -106,6 +106,34 @@ print(pid != os.getpid(), parent == os.getpid(), step, variable, os.environ.get(
     assert kitaru.current_stack().name == "local"
 
 
+def test_s8_1_secrets_that_the_image_names_become_variables_and_a_missing_one_is_refused(scripts: Scripts) -> None:
+    text = """executions = KitaruClient().executions
+try:
+    flows.where.run(4, stack="apart", image={"secret_environment_from": ["FROM_IMAGE"]})
+except kitaru.KitaruNotFoundError as error:
+    print("FROM_IMAGE" in str(error), len(executions.list()))
+KitaruClient().secrets.set("FROM_IMAGE", "very-secret-value")
+flows.where.run(4, stack="apart", image={"secret_environment_from": ["FROM_IMAGE"]}).wait(60)
+print(executions.list()[0].result[3])"""
+    assert python(scripts, text) == ["True 0", "***FROM_IMAGE***"]
+
+
+def test_s8_1_a_flow_of_a_store_in_memory_is_refused(scripts: Scripts) -> None:
+    text = """from kitaru.testing import fresh_kitaru
+with fresh_kitaru():
+    kitaru.create_stack("apart", "process")
+    try:
+        flows.where.run(4, stack="apart")
+    except kitaru.KitaruUsageError as error:
+        print("store in memory" in str(error))"""
+    assert python(scripts, text) == ["True"]
+
+
+def test_s2_8_isolated_checkpoints_work_in_a_process_of_a_stack(scripts: Scripts) -> None:
+    scripts.write("flows.py", FLOWS.replace("@checkpoint\n", '@checkpoint(runtime="isolated")\n'))
+    assert python(scripts, 'print(flows.where.run(5, stack="apart").wait(60)[2])') == ["50"]
+
+
 def test_s8_1_a_failure_comes_back_as_what_was_raised(scripts: Scripts) -> None:
     text = """try:
     flows.fails.run(stack="apart").wait(60)

@@ -677,8 +677,11 @@ class Child(Protocol):
 class StackHost(Protocol):
     """What a kind of stack may ask of the process that it works for."""
 
-    def environment(self) -> Mapping[str, str]:
-        """The variables of a process that is to see the same store, settings and modules."""
+    def environment(self, row: ExecutionRow) -> Mapping[str, str]:
+        """The variables of a process that runs it: for the same store, settings and modules, and those of its image.
+
+        Raises ``KitaruNotFoundError`` where a secret is gone that the image names.
+        """
         ...
 
     def unfinished(self, execution_id: str) -> bool:

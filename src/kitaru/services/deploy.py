@@ -65,7 +65,7 @@ def deploy(
         KitaruUsageError: The flow's source, an input, the stack, the tag or the environment cannot be used.
         KitaruSerializationError: An input cannot be carried; its path is in the message.
     """
-    check_can_run(wiring, definition, options.stack)
+    check_can_run(wiring, definition, options.stack, None)  # its secrets may come later
     check_image(wiring, options.image)
     if wiring.settings.store == "sqlite://":
         raise KitaruUsageError("a deployment runs in a process of its own, which cannot share a store in memory.")

@@ -14,12 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kitaru.core.image import ImageSettings
 from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
+from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.failures import failure_of
 from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruUsageError
 from kitaru.services.active import Active
 from kitaru.services.runner import Runner
+from kitaru.services.secrets import secret_environment
 from kitaru.services.stacks import get_stack
 from kitaru.stacks.kinds import kind_named
 
@@ -86,8 +89,14 @@ class Host:
         self._wiring = wiring
         self._stack = stack
 
-    def environment(self) -> Mapping[str, str]:
-        return environment(self._wiring)
+    def environment(self, row: ExecutionRow) -> Mapping[str, str]:
+        image = None if row.image is None else ImageSettings.parse(json.loads(row.image), row.execution_id)
+        variables = {} if image is None else image.environment or {}
+        return {
+            **environment(self._wiring),
+            **variables,
+            **secret_environment(self._wiring, image, project=row.project),
+        }
 
     def unfinished(self, execution_id: str) -> bool:
         return self._wiring.store.executions.status(execution_id) in (Status.PENDING, Status.RUNNING)
@@ -115,6 +124,7 @@ def environment(wiring: Wiring) -> dict[str, str]:
         "KITARU_HOME": str(settings.home),
         "KITARU_STORE": settings.store,
         "KITARU_ARTIFACTS": settings.artifacts,
+        "KITARU_PROJECT": settings.project,
         "KITARU_ALLOW_PICKLE": str(settings.allow_pickle).lower(),
         "KITARU_MAX_THREADS": str(settings.max_threads),
         "KITARU_MAX_FLOWS": str(settings.max_flows),

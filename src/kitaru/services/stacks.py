@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from kitaru.core.image import ImageSettings
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.references import UNFINDABLE, can_be_found
 from kitaru.core.rows import StackRow
@@ -14,6 +15,7 @@ from kitaru.core.stack import LOCAL, Stack, check_stack_name
 from kitaru.core.states import Status
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruNotFoundError, KitaruStateError, KitaruUsageError
+from kitaru.services.secrets import secret_environment
 from kitaru.stacks.kinds import check_stack, kind_named
 
 if TYPE_CHECKING:
@@ -50,19 +52,21 @@ def get_stack(wiring: Wiring, name: str) -> Stack:
     return _stack(row, active)
 
 
-def check_can_run(wiring: Wiring, definition: FlowDefinition, name: str) -> None:
+def check_can_run(wiring: Wiring, definition: FlowDefinition, name: str, image: ImageSettings | None) -> None:
     """Refuse to start a flow where nothing can run it.
 
     Raises:
         KitaruUsageError: There is no such stack, its kind is not installed, or other processes run its executions
             and could not find the flow or the store.
+        KitaruNotFoundError: They are to have a secret that is not there.
     """
     if name in (LOCAL, wiring.runner.lease.stack):
         return
     row = wiring.store.stacks.get(name)
     if row is None:
         raise KitaruUsageError(_unknown(wiring, name))
-    if kind_named(row.kind).place == "thread":
+    place = kind_named(row.kind).place
+    if place == "thread":
         return
     if not can_be_found(definition.reference):
         raise KitaruUsageError(
@@ -72,6 +76,8 @@ def check_can_run(wiring: Wiring, definition: FlowDefinition, name: str) -> None
         raise KitaruUsageError(
             f"flow {definition.name} cannot run on stack {name!r}: other processes do not see a store in memory."
         )
+    if place == "process":
+        secret_environment(wiring, image)
 
 
 def create_stack(

@@ -131,8 +131,8 @@ def _check(wiring: Wiring, definition: FlowDefinition, options: StartOptions) ->
         redaction.refuse(options.execution_id, "execution_id=")
     for tag in options.tags:
         redaction.refuse(tag, "a tag")
-    check_can_run(wiring, definition, options.stack)
     check_image(wiring, options.image)
+    check_can_run(wiring, definition, options.stack, options.image)
 
 
 def _child_call(

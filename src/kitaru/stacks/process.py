@@ -52,12 +52,13 @@ class ProcessKind:
         return cast("int", stack.options.get("processes") or os.cpu_count() or 1)
 
     def start(self, stack: Stack, row: ExecutionRow, host: StackHost) -> ProcessChild:
-        environment = {**os.environ, **host.environment(), **self._variables(row)}
+        self._warn(row)
+        environment = {**os.environ, **host.environment(row)}
         most = cast("int", stack.options.get("deaths", MOST_DEATHS))
         return ProcessChild(row.execution_id, environment, host, most=most, died=self._deaths)
 
-    def _variables(self, row: ExecutionRow) -> Mapping[str, str]:
-        """The variables of the image. What else it asks for needs an environment that nobody builds for a process."""
+    def _warn(self, row: ExecutionRow) -> None:
+        """Tell once what the image asks for and nobody builds for a process."""
         image: dict[str, object] = json.loads(row.image) if row.image else {}
         fields = tuple(name for name in _NOT_HONOURED if name in image)
         with self._lock:
@@ -69,7 +70,6 @@ class ProcessKind:
                 f"{', '.join(fields)} are recorded and not applied. Deploy the flow to have them applied.",
                 stacklevel=2,
             )
-        return cast("dict[str, str]", image.get("environment", {}))
 
 
 class Deaths:
