@@ -27,7 +27,7 @@ def count(page: Page, *, unit: str = "words") -> int:
     return len(page.url) + len(unit)
 
 
-@checkpoint
+@checkpoint(limit=["openai", "budget"])
 async def ask(prompt: str) -> str:
     return prompt
 
@@ -59,7 +59,7 @@ def agent(url: str, limit: int = 3) -> list[int]:
     assert_type(count.product([page], unit=["words"]).result(), list[int])
 
     assert_type(fetch.fn(url), Page)
-    assert_type(fetch.with_options(key="a")(url), Page)
+    assert_type(fetch.with_options(key="a", limit="openai")(url), Page)
     return [total, limit]
 
 
@@ -83,6 +83,9 @@ def start() -> None:
     assert_type(handle.get(), list[int])
     assert_type(handle.exec_id, str)
     assert_type(agent.run("https://example.com", 4, execution_id="one", tags=["a"]).wait(), list[int])
+    assert_type(agent.run(url="x", priority=3).wait(), list[int])
+    assert_type(agent.run("x", tags=["a"], priority=None).wait(), list[int])
+    agent.run(url="x", priority="high")  # E: pyright mypy
     agent.run(url=1)  # E: pyright mypy
     agent.run()  # E: pyright mypy
     agent.run(url="x", limit="three")  # E: pyright mypy

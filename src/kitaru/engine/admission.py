@@ -1,5 +1,7 @@
 """The line in which this process's calls wait for places under limits (``@checkpoint(limit=...)``).
 
+Executions wait in it too, before their bodies begin, under the limits of their flow and their stack.
+
 A call that waits holds no thread of the pool. One thread asks the store for all of them: when one comes,
 when the store has changed, when a rate has room again, and every half second, as a hint may be lost and a
 process may have died. It lives while calls wait.
@@ -10,13 +12,15 @@ Owned here: ``_joining``, ``_waiting`` and ``_leaving``, under ``_lock``; ``_thr
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
+from kitaru.core.limit import of_executions
 from kitaru.core.ports import Admission, Ask, Store
-from kitaru.core.rows import LimitRow
-from kitaru.engine.call import Call
+from kitaru.core.rows import ExecutionRow, LimitRow
 from kitaru.engine.run import Run
 from kitaru.engine.signals import Signal, Unwound
 from kitaru.errors import KitaruStoreError, KitaruUsageError
@@ -26,21 +30,23 @@ POLL_SECONDS = 0.5
 
 _IDLE_SECONDS = 10.0
 _SHORTEST = 0.002
+_KNOWN_SECONDS = 1.0
 _never = threading.Event()
 
-Key = tuple[str, str]
+Key = tuple[str, str, int]
 
 
 class Waiting:
-    """A call in the line. ``wake`` is called once, on any thread; then ``check`` says how it ended."""
+    """A call in the line, or where ``call_id`` is ``""`` an execution.
 
-    __slots__ = ("ask", "error", "name", "run", "wake")
+    ``wake`` is called once, on any thread; then ``check`` says how it ended.
+    """
 
-    def __init__(self, run: Run, call: Call, wake: Callable[[], None]) -> None:
-        row = run.row
+    __slots__ = ("ask", "error", "run", "wake")
+
+    def __init__(self, run: Run, call_id: str, limits: tuple[str, ...], wake: Callable[[], None]) -> None:
         self.run = run
-        self.name = call.definition.name
-        self.ask = Ask(row.execution_id, call.call_id, row.epoch, row.priority, call.definition.limits)
+        self.ask = Ask(run.execution_id, call_id, run.row.epoch, run.row.priority, limits)
         self.wake = wake
         self.error: KitaruUsageError | None = None
 
@@ -60,8 +66,17 @@ class Waiting:
 
     @property
     def key(self) -> Key:
-        """What tells it from other calls."""
-        return self.ask.execution_id, self.ask.call_id
+        """What tells it from other calls, and from the same one under another epoch."""
+        return _key(self.ask)
+
+
+def wait_for_places(run: Run, call_id: str, limits: tuple[str, ...]) -> None:
+    """Block until the places are taken. Raises as ``Waiting.check`` does."""
+    woken = threading.Event()
+    waiting = Waiting(run, call_id, limits, woken.set)
+    run.shared.line.join(waiting)
+    woken.wait()
+    waiting.check()
 
 
 class Line:
@@ -79,6 +94,8 @@ class Line:
         self._joining: dict[Key, Waiting] = {}
         self._waiting: dict[Key, Waiting] = {}
         self._leaving: list[Ask] = []
+        self._of_executions: frozenset[str] = frozenset()
+        self._known_until = -math.inf
         self._stir = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -92,10 +109,9 @@ class Line:
             self._joining[waiting.key] = waiting
         self._start()
 
-    def leave(self, run: Run, call: Call) -> None:
-        """A call ends without a record: it waits no more, and what it holds is free."""
-        ask = Ask(run.execution_id, call.call_id, run.row.epoch, 0, call.definition.limits)
-        key = ask.execution_id, ask.call_id
+    def leave(self, ask: Ask) -> None:
+        """A call ends without a record, or an execution at all: it waits no more, and what it holds is free."""
+        key = _key(ask)
         with self._lock:
             self._joining.pop(key, None)
             self._waiting.pop(key, None)
@@ -105,6 +121,27 @@ class Line:
     def hint(self) -> None:
         """Something may have changed: look soon."""
         self._stir.set()
+
+    def limits_of(self, row: ExecutionRow) -> tuple[str, ...]:
+        """The limits under which an execution comes by itself; what other processes set is seen within a second.
+
+        None for a child flow: its parent holds a place while it waits, so all could wait for ever.
+        """
+        if row.parent_id is not None:
+            return ()
+        now = time.monotonic()
+        if now >= self._known_until:
+            self.declare()
+            self._of_executions = frozenset(one.name for one in self._store.limits.list() if of_executions(one.name))
+            self._known_until = now + _KNOWN_SECONDS
+        if not self._of_executions:
+            return ()
+        return tuple(name for name in (f"flow:{row.flow}", f"stack:{row.stack}") if name in self._of_executions)
+
+    def forget(self) -> None:
+        """This process has changed a limit."""
+        self._known_until = -math.inf
+        self.hint()
 
     def declare(self) -> None:
         """Write the limits of this process's configuration, unless the store has them so or set by hand."""
@@ -186,7 +223,7 @@ class Line:
             return POLL_SECONDS
         admission = self._store.limits.take(old, joining=new)
         for ask in admission.taken:
-            waiting = self._waiting.get((ask.execution_id, ask.call_id))
+            waiting = self._waiting.get(_key(ask))
             if waiting is not None:
                 self._settle(waiting)
         if admission.unknown:
@@ -197,12 +234,14 @@ class Line:
         names = [row.name for row in self._store.limits.list()]
         for waiting in list(self._waiting.values()):
             wrong = next((name for name in waiting.ask.limits if name in unknown), None)
-            if wrong is not None:
+            if wrong is not None and of_executions(wrong):
+                self._settle(waiting)  # it was deleted: nothing bounds the execution any more
+            elif wrong is not None:
                 near = get_close_matches(wrong, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "Define it"
                 where = "kitaru.configure(limits=...), [tool.kitaru.limits] or KitaruClient().limits.set(...)"
                 waiting.error = KitaruUsageError(
-                    f"checkpoint {waiting.name}: there is no limit {wrong!r}; {hint}"
+                    f"{waiting.ask.call_id}: there is no limit {wrong!r}; {hint}"
                     + (f" Limits are defined with {where}." if near else f" with {where}.")
                 )
                 self._settle(waiting)
@@ -220,6 +259,10 @@ class Line:
         for waiting in list(self._waiting.values()):
             waiting.run.stop(waiting.run.signal_for(lost))
             self._settle(waiting)
+
+
+def _key(ask: Ask) -> Key:
+    return ask.execution_id, ask.call_id, ask.epoch
 
 
 def _pause(admission: Admission) -> float:

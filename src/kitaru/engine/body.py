@@ -14,10 +14,11 @@ from kitaru.core.mutations import (
     ReuseSettled,
     StatusChanged,
 )
-from kitaru.core.ports import StoreUnavailable
+from kitaru.core.ports import Ask, StoreUnavailable
 from kitaru.core.rows import AttemptRow, ExecutionRow
 from kitaru.core.states import CallStatus, Status
 from kitaru.engine import capture
+from kitaru.engine.admission import wait_for_places
 from kitaru.engine.context import current
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
@@ -62,22 +63,28 @@ def execute(
         on_run: Told of the run before each pass, so that it can be stopped from outside.
     """
     first_attempt = row.attempt
+    limits = shared.line.limits_of(row)
     while True:
         memo = Memo(shared.store.calls.memo(row.execution_id), row.original_id)
         run = Run(shared, row, memo, lease_holds, definition.is_async)
+        run.limits = limits
         on_run(run)
         again = row.attempt - first_attempt < row.retries
-        outcome = _one_pass(run, definition, again=again)
+        outcome = _one_pass(run, definition, again=again, first=row.attempt == first_attempt)
         if outcome is not None:
+            if limits:
+                shared.line.leave(Ask(row.execution_id, "", row.epoch, row.priority, limits))
             return outcome
         row = run.row._replace(attempt=row.attempt + 1)  # its epoch: a suspended run is claimed anew
 
 
-def _one_pass(run: Run, definition: FlowDefinition, *, again: bool) -> Outcome | None:
+def _one_pass(run: Run, definition: FlowDefinition, *, again: bool, first: bool) -> Outcome | None:
     """One run of the body and the commit that ends it; None where the body is to run again."""
     capture.install()
     token = current.set(run)
     try:
+        if run.limits and first:  # a further pass has the places of the first one
+            wait_for_places(run, "", run.limits)
         crash_point("body_start")
         value = _run_body(run, definition)
         error = None

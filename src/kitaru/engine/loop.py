@@ -160,7 +160,7 @@ async def _take(run: Run, call: Call) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
             loop.call_soon_threadsafe(woken.set)
 
-    waiting = Waiting(run, call, wake)
+    waiting = Waiting(run, call.call_id, call.definition.limits, wake)
     run.shared.line.join(waiting)
     await woken.wait()
     waiting.check()

@@ -238,7 +238,8 @@ class Parking:
             self.suspended_at = run.clock.monotonic()
             run.settled.notify_all()
             # In one step, so that nobody reclaims a run that unwinds.
-            if verdict is None and not self.attached():
+            # One with a place under a limit has lost it: it begins anew, and asks for one.
+            if verdict is None and (run.limits or not self.attached()):
                 listeners = run.set_signal(Unwound(f"execution {run.execution_id} is waiting"))
             elif verdict is not None and not isinstance(verdict, Conflict):
                 listeners = run.set_signal(run.signal_for(verdict))

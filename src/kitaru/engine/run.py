@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kitaru.core.clock import Clock
 from kitaru.core.ids import Ids
 from kitaru.core.mutations import CallStarted, Commit, CopyRenamed, Fenced, HandledChanged, Mutation, Refusal
-from kitaru.core.ports import Store, Values
+from kitaru.core.ports import Ask, Store, Values
 from kitaru.core.replay import overrides_in
 from kitaru.core.rows import CachedOutput, ExecutionRow, RecordedCall
 from kitaru.core.states import CallStatus, Status
@@ -144,6 +144,7 @@ class Run:
         self.tasks: set[asyncio.Task[None]] = set()
         self.loop_sink: Any = None  # made by engine.loop, which this module must not import
         self.raised: list[Raised] = []
+        self.limits: tuple[str, ...] = ()  # under which the execution itself holds a place
         self.body_steps = 0  # calls that the body's own task has made
         self.riding: deque[Mutation] = deque()
         self.under_way: dict[str, Call] = {}
@@ -365,7 +366,7 @@ class Run:
     def give_back(self, call: Call) -> None:
         """A call ends with nothing to record: what it holds or waits for under limits is free."""
         if call.definition.limits:
-            self.shared.line.leave(self, call)
+            self.shared.line.leave(Ask(self.execution_id, call.call_id, self.row.epoch, 0, call.definition.limits))
 
     @property
     def closed(self) -> bool:

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from kitaru.core.clock import Microseconds
-from kitaru.engine.admission import Waiting
+from kitaru.engine.admission import Waiting, wait_for_places
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.context import current
 from kitaru.engine.futures import CheckpointFuture
@@ -72,7 +72,7 @@ def _wait_off_thread(
     def wake() -> None:
         run.shared.pool.submit(partial(_carry_submitted, run, procedure, call, future, context, waiting))
 
-    waiting = Waiting(run, call, wake)
+    waiting = Waiting(run, call.call_id, call.definition.limits, wake)
     run.shared.line.join(waiting)
 
 
@@ -83,11 +83,7 @@ def _carry(run: Run, call: Call) -> Finished:
         outcome = _drive(run, procedure)
         if isinstance(outcome, Finished):
             return outcome
-        woken = threading.Event()
-        waiting = Waiting(run, call, woken.set)
-        run.shared.line.join(waiting)
-        woken.wait()
-        waiting.check()
+        wait_for_places(run, call.call_id, call.definition.limits)
 
 
 def _drive(run: Run, procedure: Procedure) -> Finished | Take:

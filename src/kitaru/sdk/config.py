@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kitaru.core.image import ImageSettings
-from kitaru.core.limit import parse_limits
+from kitaru.core.limit import check_priority, parse_limits
 from kitaru.core.retry import check_retries
 from kitaru.core.stack import LOCAL
 from kitaru.engine.context import current
@@ -99,6 +99,7 @@ def resolve_options(
     image: Image | None,
     execution_id: str | None,
     tags: Iterable[str],
+    priority: int | None = None,
 ) -> StartOptions:
     """The options of one run.
 
@@ -121,6 +122,7 @@ def resolve_options(
         image=merged_image([of_run, definition.image, *_outside("image")]),
         execution_id=execution_id,
         tags=_tags(tags, owner),
+        priority=None if priority is None else check_priority(priority, owner),
     )
 
 

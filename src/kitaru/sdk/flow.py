@@ -24,7 +24,7 @@ from kitaru.services.wiring import wiring
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RESERVED = ("stack", "retries", "cache", "image", "execution_id", "tags", "version", "tag", "exclusive")
+RESERVED = ("stack", "retries", "cache", "image", "execution_id", "tags", "priority", "version", "tag", "exclusive")
 """Options of ``run``, ``deploy`` and ``invoke``: no parameter of a flow may have one of these names (S1.3)."""
 
 
@@ -57,27 +57,35 @@ class Flow(Generic[P, R]):
     @overload
     def run(
         self, *args: Any, stack: str | None, retries: int | None = ..., cache: bool | None = ...,
-        image: Image | None = ..., execution_id: str | None = ..., tags: Iterable[str] = ..., **kwargs: Any,
+        image: Image | None = ..., execution_id: str | None = ..., tags: Iterable[str] = ...,
+        priority: int | None = ..., **kwargs: Any,
     ) -> FlowHandle[R]: ...  # fmt: skip
     @overload
     def run(
         self, *args: Any, retries: int | None, cache: bool | None = ...,
-        image: Image | None = ..., execution_id: str | None = ..., tags: Iterable[str] = ..., **kwargs: Any,
+        image: Image | None = ..., execution_id: str | None = ..., tags: Iterable[str] = ...,
+        priority: int | None = ..., **kwargs: Any,
     ) -> FlowHandle[R]: ...  # fmt: skip
     @overload
     def run(
         self, *args: Any, cache: bool | None,
-        image: Image | None = ..., execution_id: str | None = ..., tags: Iterable[str] = ..., **kwargs: Any,
+        image: Image | None = ..., execution_id: str | None = ..., tags: Iterable[str] = ...,
+        priority: int | None = ..., **kwargs: Any,
     ) -> FlowHandle[R]: ...  # fmt: skip
     @overload
     def run(
         self, *args: Any, image: Image | None,
-        execution_id: str | None = ..., tags: Iterable[str] = ..., **kwargs: Any,
+        execution_id: str | None = ..., tags: Iterable[str] = ...,
+        priority: int | None = ..., **kwargs: Any,
     ) -> FlowHandle[R]: ...  # fmt: skip
     @overload
-    def run(self, *args: Any, execution_id: str | None, tags: Iterable[str] = ..., **kwargs: Any) -> FlowHandle[R]: ...
+    def run(
+        self, *args: Any, execution_id: str | None, tags: Iterable[str] = ..., priority: int | None = ..., **kwargs: Any
+    ) -> FlowHandle[R]: ...
     @overload
-    def run(self, *args: Any, tags: Iterable[str], **kwargs: Any) -> FlowHandle[R]: ...
+    def run(self, *args: Any, tags: Iterable[str], priority: int | None = ..., **kwargs: Any) -> FlowHandle[R]: ...
+    @overload
+    def run(self, *args: Any, priority: int | None, **kwargs: Any) -> FlowHandle[R]: ...
     def run(
         self,
         *args: Any,
@@ -87,6 +95,7 @@ class Flow(Generic[P, R]):
         image: Image | None = None,
         execution_id: str | None = None,
         tags: Iterable[str] = (),
+        priority: int | None = None,
         **kwargs: Any,
     ) -> FlowHandle[R]:
         """Record an execution, start it in the background, and return its handle (S1.2).
@@ -102,6 +111,8 @@ class Flow(Generic[P, R]):
             execution_id: An id of your own. A second run with the same id and inputs returns the first
                 one's handle, and goes on with it where its process has died.
             tags: Words to find the execution by.
+            priority: The higher goes first where executions, or their calls, wait for a place. Default 0, for a
+                child flow that of its parent.
             **kwargs: The flow's own arguments.
 
         Raises:
@@ -117,6 +128,7 @@ class Flow(Generic[P, R]):
             image=image,
             execution_id=execution_id,
             tags=tags,
+            priority=priority,
         )
         process = wiring()
         started = start(process, self.definition, args, kwargs, options)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from kitaru.core.clock import Microseconds, to_datetime
 from kitaru.core.explanation import Cause, Explanation, Reason, for_people
+from kitaru.core.limit import Slot
 from kitaru.core.rows import AttemptRow, CallRow, ExecutionRow, RunnerRow, WaitRow
 from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus
 from kitaru.services.find import find
@@ -230,19 +231,24 @@ def _places(seen: _Seen) -> Iterator[Reason]:
         if limit is None:
             continue  # deleted a moment ago
         call_id, asked_at = waiting[0]
+        call_id = call_id or "It"
         who = f"{call_id} and {len(waiting) - 1} more have" if len(waiting) > 1 else f"{call_id} has"
         text = f"{who} waited {seen.ago(asked_at)} for a place under limit {name!r}"
         if limit.at_once is not None:
             text += f": {len(limit.holders)} of {limit.at_once} are held"
         if limit.per_minute is not None:
             text += f"; {limit.used} of {limit.per_minute} were taken within a minute"
-        held = [f"{one.call_id} of {one.exec_id} on {one.host}" for one in limit.holders[:_SHOWN_HOLDERS]]
+        held = [_holder(one) for one in limit.holders[:_SHOWN_HOLDERS]]
         text += f" (by {', '.join(held)}{', ...' if len(limit.holders) > _SHOWN_HOLDERS else ''})." if held else "."
         yield Reason(
             cause=Cause.LIMIT,
             text=text,
-            call_id=call_id,
+            call_id=waiting[0][0] or None,
             since=to_datetime(asked_at),
             limit=name,
             holders=limit.holders,
         )
+
+
+def _holder(slot: Slot) -> str:
+    return f"{slot.exec_id if slot.call_id is None else f'{slot.call_id} of {slot.exec_id}'} on {slot.host}"

@@ -19,6 +19,7 @@ def set_limit(wiring: Wiring, name: str, at_once: int | None, per_minute: int | 
     """
     check_limit(name, at_once, per_minute, "limits.set()")
     wiring.store.limits.set(LimitRow(name, at_once, per_minute, declared=False))
+    wiring.shared.line.forget()
 
 
 def delete_limit(wiring: Wiring, name: str) -> None:
@@ -29,6 +30,7 @@ def delete_limit(wiring: Wiring, name: str) -> None:
     """
     if not wiring.store.limits.delete(name):
         raise _unknown(wiring, name)
+    wiring.shared.line.forget()
 
 
 def list_limits(wiring: Wiring) -> tuple[Limit, ...]:

@@ -103,6 +103,7 @@ def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) 
         image=source.image,
         tags=source.tags,
         replay=prepared.asked,
+        priority=source.priority,
     )
     copied = tuple(call.call_id for call in prepared.plan.calls if call.action is Action.REUSE)
     _keep_blobs(wiring, source.execution_id, frozenset(copied))

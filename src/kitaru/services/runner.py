@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 
@@ -191,7 +192,7 @@ class Runner:
             self.pickup.forget(row.execution_id)
             self._active[row.execution_id] = active
             if queued:
-                self._queue.append(active)
+                insort(self._queue, active, key=lambda one: -one.row.priority)
             leaving = self._leaving
         if leaving is not None:
             active.leave(leaving)

@@ -41,6 +41,7 @@ class StartOptions:
     image: ImageSettings | None = None
     execution_id: str | None = None
     tags: tuple[str, ...] = ()
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,11 @@ def _start(
     scope = current.get()
     child = None
     parent_id = parent_call_id = replay = None
+    priority = options.priority
     if scope is not None:
         run = scope.run
         parent_id = run.execution_id
+        priority = run.row.priority if priority is None else priority
         replay = PART_OF_A_REPLAY if run.is_replay else None
         if isinstance(scope, CallScope):
             scope.check_open(f"{definition.name}.run()")
@@ -110,6 +113,7 @@ def _start(
         image=None if options.image is None else options.image.to_json(),
         tags=options.tags,
         replay=replay,
+        priority=priority or 0,
         snapshot=wiring.settings.snapshot,
     )
     active = None

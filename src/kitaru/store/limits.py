@@ -15,7 +15,7 @@ from kitaru.core.ports import Admission, Ask
 from kitaru.core.rows import LimitRow, SlotRow
 from kitaru.store import rows
 from kitaru.store.database import Database
-from kitaru.store.runners import SqlRunners
+from kitaru.store.runners import COUNTS, SqlRunners
 
 # A limit that was set by hand. It replaces any other.
 SET_LIMIT = """
@@ -39,14 +39,6 @@ LIMITS = "SELECT name, at_once, per_minute, declared FROM limits ORDER BY name"
 # Nobody else takes places under this limit until the transaction ends.
 LOCK_LIMIT = "UPDATE limits SET at_once = at_once WHERE name = :name"
 
-# The execution of a place runs, under the epoch that took it, by a runner with a lease. Dead runners of this
-# machine are removed from their table when somebody waits.
-_COUNTS = """EXISTS (
-    SELECT 1 FROM executions JOIN runners ON runners.runner_id = executions.runner_id
-    WHERE executions.execution_id = slots.execution_id AND executions.epoch = slots.epoch
-        AND executions.status = 'running' AND runners.lease_until > kitaru_now()
-)"""
-
 _MINUTE = 60_000_000
 
 _USED = f"FROM limit_uses WHERE limit_name = :name AND used_at > kitaru_now() - {_MINUTE}"
@@ -54,14 +46,14 @@ _USED = f"FROM limit_uses WHERE limit_name = :name AND used_at > kitaru_now() - 
 # What a limit allows and what of it is taken, the oldest use of the last minute, and the time.
 ROOM = f"""
 SELECT at_once, per_minute,
-    (SELECT COUNT(*) FROM slots WHERE limit_name = :name AND taken_at IS NOT NULL AND {_COUNTS}),
+    (SELECT COUNT(*) FROM slots WHERE limit_name = :name AND taken_at IS NOT NULL AND {COUNTS}),
     (SELECT COUNT(*) {_USED}), (SELECT MIN(used_at) {_USED}), kitaru_now()
 FROM limits WHERE name = :name
 """
 
 # The first in the line of a limit.
 LINE = f"""
-SELECT execution_id, call_id FROM slots WHERE limit_name = :name AND taken_at IS NULL AND {_COUNTS}
+SELECT execution_id, call_id FROM slots WHERE limit_name = :name AND taken_at IS NULL AND {COUNTS}
 ORDER BY priority DESC, asked_at, turn LIMIT :room
 """
 
@@ -90,8 +82,11 @@ REMOVE_USES = f"DELETE FROM limit_uses WHERE limit_name = :name AND used_at <= k
 # Give a place back, or leave the line.
 LEAVE_LIMIT = "DELETE FROM slots WHERE limit_name = :name AND execution_id = :execution_id AND call_id = :call_id"
 
+# The same, unless it has been asked for anew since.
+LEAVE_LINE = f"{LEAVE_LIMIT} AND epoch = :epoch"
+
 # Places that no longer count. Read whole: it is asked seldom, and the table holds what is under way.
-REMOVE_DEAD_SLOTS = f"DELETE FROM slots WHERE NOT {_COUNTS}"
+REMOVE_DEAD_SLOTS = f"DELETE FROM slots WHERE NOT {COUNTS}"
 
 # How much of the rate is used.
 USED = f"SELECT COUNT(*) {_USED}"
@@ -100,7 +95,7 @@ _SLOTS = f"""
 SELECT slots.limit_name, slots.execution_id, slots.call_id, slots.priority, asked_at, taken_at,
     (SELECT host FROM runners JOIN executions ON runners.runner_id = executions.runner_id
         WHERE executions.execution_id = slots.execution_id)
-FROM slots WHERE {{condition}} AND {_COUNTS}
+FROM slots WHERE {{condition}} AND {COUNTS}
 ORDER BY CASE WHEN taken_at IS NULL THEN 1 ELSE 0 END, taken_at, slots.priority DESC, asked_at, turn
 """
 
@@ -186,7 +181,7 @@ class SqlLimits:
     def leave(self, asks: Sequence[Ask]) -> None:
         if asks:
             with self._database.write(sync=False) as writer:
-                writer.put(LEAVE_LIMIT, [_slot(name, ask) for ask in asks for name in ask.limits])
+                writer.put(LEAVE_LINE, [(*_slot(name, ask), ask.epoch) for ask in asks for name in ask.limits])
 
     def sweep(self) -> None:
         self._runners.bury()

@@ -53,6 +53,22 @@ WHERE execution_id = :execution_id AND runner_id = :runner_id AND status = 'pend
 UNTAKE_ALL = "UPDATE executions SET runner_id = NULL WHERE runner_id = :runner_id AND status = 'pending'"
 
 
+# The execution of a place runs, under the epoch that took it, by a runner with a lease. Dead runners of this
+# machine are removed from their table when somebody waits.
+COUNTS = """EXISTS (
+    SELECT 1 FROM executions JOIN runners ON runners.runner_id = executions.runner_id
+    WHERE executions.execution_id = slots.execution_id AND executions.epoch = slots.epoch
+        AND executions.status = 'running' AND runners.lease_until > kitaru_now()
+)"""
+
+# True where so many executions hold places under the limit of a pending one's flow or stack, or wait for some, that
+# it would only wait too. It is no guarantee: that is given by the places themselves.
+_FULL = f"""EXISTS (
+    SELECT 1 FROM limits WHERE limits.name IN ('flow:' || executions.flow, 'stack:' || executions.stack)
+        AND limits.at_once <= (SELECT COUNT(*) FROM slots WHERE slots.limit_name = limits.name AND {COUNTS})
+)"""
+
+
 def take(apart_from: int) -> str:
     """Give a runner pending executions that are nobody's: one statement, so no two runners get the same.
 
@@ -64,7 +80,7 @@ UPDATE executions SET runner_id = :runner_id
 WHERE NOT (status <> 'pending' OR runner_id IS NOT NULL) AND execution_id IN (
     SELECT execution_id FROM executions
     WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack
-    {of_flows(apart_from, "NOT IN") if apart_from else ""}
+    {of_flows(apart_from, "NOT IN") if apart_from else ""} AND NOT {_FULL}
     ORDER BY priority DESC, created_at, execution_id LIMIT :limit
 )
 RETURNING execution_id
