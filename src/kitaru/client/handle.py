@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar, cast
 
+from kitaru.client.terminal import asking_here
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.parking import DUE
@@ -63,6 +64,8 @@ class FlowHandle(Generic[R]):
     def wait(self, timeout: float | None = None) -> R:
         """Block until the execution is finished, whichever process finishes it; its result.
 
+        On an interactive terminal its questions are asked there meanwhile (S5.4), unless ``KITARU_PROMPT=0``.
+
         Args:
             timeout: Seconds to wait at most; None waits as long as it takes.
 
@@ -72,6 +75,10 @@ class FlowHandle(Generic[R]):
         """
         if self._child is not None and self._child.on_its_body():
             return self._result(self._wait_in_body(self._child, timeout))
+        with asking_here(self._wiring, self.exec_id):
+            return self._wait(timeout)
+
+    def _wait(self, timeout: float | None) -> R:
         clock = self._wiring.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
         changed = threading.Event()
@@ -184,7 +191,11 @@ class FlowHandle(Generic[R]):
         cancel(self._wiring, self.exec_id)
 
     def __await__(self) -> Generator[Any, None, R]:
-        return self._wait_on_loop().__await__()
+        return self._await().__await__()
+
+    async def _await(self) -> R:
+        with asking_here(self._wiring, self.exec_id):
+            return await self._wait_on_loop()
 
     async def _wait_on_loop(self) -> R:
         import asyncio  # noqa: PLC0415  # here, because sync callers do without it and it takes 30 ms to import
