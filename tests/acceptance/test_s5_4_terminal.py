@@ -89,6 +89,7 @@ elif way == "thread":
 elif way == "timeout":
     with contextlib.suppress(TimeoutError):
         handle.wait(timeout=0.5)
+    print("now")
     print("typed afterwards:", input())
 elif way == "await":
     async def main():
@@ -223,9 +224,7 @@ def test_s5_4_nothing_that_was_typed_for_a_prompt_is_left_for_what_comes_after(s
     session = start("review", "timeout")
     session.sees("decision (approve | revise): ")
     session.send("appro")
-    until(lambda: KitaruClient().executions.get("exec").status == "waiting")
-    session.sees("\r\n")
-    session.expect("typed afterwards|$")
+    session.sees("now")
     session.sendline("hello")
     session.sees("typed afterwards: hello")
 
@@ -253,11 +252,9 @@ def test_s5_4_an_execution_that_has_left_its_memory_still_asks(start: Any) -> No
 def test_s5_4_ctrl_c_is_ctrl_c(start: Any) -> None:
     session = start("gate")
     session.sees("continue? (y/n): ")
-    before = termios.tcgetattr(session.child_fd)
     session.sendintr()
     assert "KeyboardInterrupt" in session.ends()
-    assert session.signalstatus == signal.SIGINT or session.exitstatus == 130 or session.exitstatus == 1
-    assert before[3] & termios.ECHO
+    assert session.signalstatus == signal.SIGINT
     assert the_wait().status == "open"
 
 

@@ -179,9 +179,7 @@ class _Asker(threading.Thread):
                 screen.show(f"  {plain(self._how_it_ended(wait))}")
             return
         self._passed.add((execution_id, row.wait_id))
-        screen.show(
-            f"  Left open. It can be answered later: kitaru executions input {execution_id} --wait {row.wait_id}"
-        )
+        screen.show(f"  Left open. To answer it later: kitaru executions input {execution_id} --wait {row.wait_id}")
 
     def _give(self, wait: Wait, filled: Given | Aborted) -> str:
         """Answer; what to tell."""
