@@ -56,7 +56,8 @@ class FlowHandle(Generic[R]):
     @property
     def status(self) -> Status:
         """The present status, read anew each time."""
-        status = self._wiring.store.executions.status(self.exec_id)
+        with self._reading():
+            status = self._wiring.store.executions.status(self.exec_id)
         if status is None:
             raise KitaruNotFoundError(f"execution {self.exec_id} has been deleted.")
         return status
@@ -237,11 +238,17 @@ class FlowHandle(Generic[R]):
     def __repr__(self) -> str:
         return f"<FlowHandle {self.exec_id} {self.status}>"
 
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        """Around what is read: a body must not take a store that fails for a failure of its child."""
+        child = self._child
+        return contextlib.nullcontext() if child is None or not child.on_its_body() else child.needing_the_store()
+
     def _finished(self) -> ExecutionRow | None:
         """The row, where the execution is finished; where the store cannot take the end, that is raised."""
         executions = self._wiring.store.executions
         if self.status.finished:
-            row = executions.get(self.exec_id)
+            with self._reading():
+                row = executions.get(self.exec_id)
             if row is not None and row.status.finished:
                 return row
         self._raise_unwritten()
@@ -270,7 +277,8 @@ class FlowHandle(Generic[R]):
             assert row.result is not None
             if child is not None:
                 child.completed()
-            return cast("R", self._wiring.values.decode(row.result))
+            with self._reading():
+                return cast("R", self._wiring.values.decode(row.result))
         error = self._error(row)
         if child is not None:
             if row.failure is not None:

@@ -218,10 +218,15 @@ class Parking:
         soon = due is not None and due - run.clock.now() < PARK_SECONDS * 1_000_000
         if soon and due is not None:
             run.clock.idle_until(due)
-        if soon or not all(run.store.executions.status(child) is Status.WAITING for child in children):
-            with run.settling:
-                self._suspending = False
-                run.settled.notify_all()
+        parks = False
+        try:
+            parks = not soon and all(run.store.executions.status(child) is Status.WAITING for child in children)
+        finally:  # a store that cannot be read now is asked again at the next look
+            if not parks:
+                with run.settling:
+                    self._suspending = False
+                    run.settled.notify_all()
+        if not parks:
             return
         waits = tuple(wait_id for one in parked for wait_id in one.wait_ids)
         run.enqueue((Suspended(waits, children, due),), self, None)

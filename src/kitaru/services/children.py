@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from kitaru.core.clock import Microseconds
@@ -105,6 +106,10 @@ class ChildCall:
         if self.on_its_body():
             with self._run.needing_the_store():
                 raise reason
+
+    def needing_the_store(self) -> contextlib.AbstractContextManager[None]:
+        """See ``Run.needing_the_store``."""
+        return self._run.needing_the_store()
 
     def check_signal(self) -> None:
         """Raise what unwinds the parent, where its body is the one that waits."""

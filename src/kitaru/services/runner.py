@@ -498,4 +498,5 @@ class Runner:
             self._unsubscribe()
         for active in list(self._active.values()):
             active.stop(LeaseLost("this process stops running flows"))
-        self.lease.retire()
+        with contextlib.suppress(KitaruStoreError):  # then its lease tells it, once that has run out
+            self.lease.retire()
