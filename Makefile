@@ -8,20 +8,26 @@ RUN := $(UV) run --no-sync
 PEER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env test test-all crash check format demo bench clean
+.PHONY: help env postgres test test-all crash check format demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: .venv/.made ## make the environment in .venv
 
-test: env ## run the tests, but for the slow ones
+postgres: ## install the server that tests of PostgreSQL start (Debian and the like, as root)
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } \
+	  || echo "No PostgreSQL here: its tests are skipped. Install it with: apt-get install postgresql"
+
+test: env postgres ## run the tests, but for the slow ones
 	$(RUN) pytest -m "not slow" $(ARGS)
 
-test-all: env ## run every test, the slow ones too
+test-all: env postgres ## run every test, the slow ones too
 	$(RUN) pytest $(ARGS)
 
-crash: env ## kill processes at every crash point and look at what is resumed
+crash: env postgres ## kill processes at every crash point and look at what is resumed
 	$(RUN) pytest tests/crash $(ARGS)
 
 check: env ## lint, format, types, direction of imports

@@ -14,6 +14,7 @@ from kitaru.core.rows import CallRow, DeploymentRow, ExecutionRow, RunnerRow
 from kitaru.core.states import CallKind, CallStatus, Status
 from kitaru.store import open_store
 from kitaru.testing import memory_store
+from tests.postgres import postgres_server
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -57,10 +58,21 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'kitaru.db'}"
 
 
-BACKENDS: dict[str, Callable[[Path, Clock], Store]] = {"memory": _in_memory, "sqlite": _sqlite}
+def _postgres(folder: Path, clock: Clock) -> Store:
+    return open_store(postgres_server().database(), clock)
+
+
+BACKENDS: dict[str, Callable[[Path, Clock], Store]] = {
+    "memory": _in_memory,
+    "sqlite": _sqlite,
+    "postgres": _postgres,
+}
 """Every backend that must pass the suite: a function that opens an empty store in a folder."""
 
-SHARED: dict[str, Callable[[Path], str]] = {"sqlite": sqlite_url}
+SHARED: dict[str, Callable[[Path], str]] = {
+    "sqlite": sqlite_url,
+    "postgres": lambda _: postgres_server().database(),
+}
 """The backends that several processes can share: a function that names the URL."""
 
 

@@ -263,11 +263,11 @@ def test_two_processes_never_hold_more_than_the_capacity(url: str) -> None:
     store.close()
 
 
-def test_the_places_of_a_killed_process_are_free_at_once(url: str) -> None:
-    store = open_store(url, SystemClock())
+def test_the_places_of_a_killed_process_are_free_at_once(embedded_url: str) -> None:
+    store = open_store(embedded_url, SystemClock())
     limit(store)
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.contract.processes", "hold", url], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.contract.processes", "hold", embedded_url], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "holds\n"

@@ -115,10 +115,10 @@ def test_of_two_processes_that_claim_the_same_executions_each_gets_what_the_othe
     store.close()
 
 
-def test_s6_3_a_killed_process_is_known_to_be_dead_long_before_its_lease_ends(url: str, spawn: Spawn) -> None:
-    child = spawn("own", url, "exec", "doomed")
+def test_s6_3_a_killed_process_is_known_to_be_dead_long_before_its_lease_ends(embedded_url: str, spawn: Spawn) -> None:
+    child = spawn("own", embedded_url, "exec", "doomed")
     assert _line(child) == "ready"
-    store = open_store(url, SystemClock())
+    store = open_store(embedded_url, SystemClock())
     store.runners.register(runner("heir"), lease_seconds=60)
     takeover = Claimed("heir", Status.RUNNING, 1, 1)
     assert not store.executions.is_orphan("exec")
@@ -133,10 +133,10 @@ def test_s6_3_a_killed_process_is_known_to_be_dead_long_before_its_lease_ends(ur
     store.close()
 
 
-def test_s6_3_what_a_killed_process_left_is_listed_and_the_process_forgotten(url: str, spawn: Spawn) -> None:
-    child = spawn("own", url, "exec", "doomed")
+def test_s6_3_what_a_killed_process_left_is_listed_and_the_process_forgotten(embedded_url: str, spawn: Spawn) -> None:
+    child = spawn("own", embedded_url, "exec", "doomed")
     assert _line(child) == "ready"
-    store = open_store(url, SystemClock())
+    store = open_store(embedded_url, SystemClock())
     assert [row.runner_id for row in store.runners.list()] == ["doomed"]
 
     child.kill()

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from kitaru.core.clock import Clock
 from kitaru.core.ports import Store
-from kitaru.errors import KitaruUsageError
+from kitaru.errors import KitaruStoreError, KitaruUsageError
+from kitaru.store.database import Database
 from kitaru.store.sqlite import SqliteDatabase
 from kitaru.store.store import SqlStore
 
 __all__ = ["open_store"]
 
-_POSSIBLE = "Possible are sqlite:///path/to/file, and sqlite:// for a store in memory."
+_POSSIBLE = "Possible are sqlite:///path/to/file, sqlite:// for a store in memory, and postgresql://user@host/database."
 
 
 def open_store(url: str, clock: Clock) -> Store:
@@ -21,7 +22,8 @@ def open_store(url: str, clock: Clock) -> Store:
     Args:
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or ``sqlite://`` (in memory).
             ``?synchronous=normal`` gives up the sync of each commit: faster, and what was committed
-            last may be lost in a power cut. The default is ``full``.
+            last may be lost in a power cut. The default is ``full``. Or any URL of PostgreSQL, such as
+            ``postgresql://user@host:5432/database``; it needs the package psycopg.
         clock: Tells the time of the database, by which leases are judged.
 
     Raises:
@@ -29,6 +31,8 @@ def open_store(url: str, clock: Clock) -> Store:
         KitaruStoreError: The store cannot be used; nothing in it was changed.
     """
     scheme, separator, rest = url.partition("://")
+    if separator and scheme in ("postgresql", "postgres"):
+        return SqlStore(_postgres(url, clock))
     if not separator or scheme != "sqlite":
         raise KitaruUsageError(f"The store {url!r} is not known. {_POSSIBLE}")
     name, _, query = rest.partition("?")
@@ -36,6 +40,18 @@ def open_store(url: str, clock: Clock) -> Store:
         raise KitaruUsageError(f"The store {url!r} names no file: three slashes come before its path. {_POSSIBLE}")
     path = Path(name[1:]).expanduser().absolute() if name else None
     return SqlStore(SqliteDatabase(path, clock, synchronous=_synchronous(url, query)))
+
+
+def _postgres(url: str, clock: Clock) -> Database:
+    try:
+        # Late: only who uses PostgreSQL needs psycopg, which is an extra, and pays for loading it.
+        from kitaru.store.postgres import PostgresDatabase  # noqa: PLC0415
+    except ImportError as error:
+        raise KitaruStoreError(
+            "A store in PostgreSQL needs the package psycopg, which is not installed here "
+            f"({error}). Install it: pip install 'psycopg[binary]>=3.2'."
+        ) from error
+    return PostgresDatabase(url, clock)
 
 
 def _synchronous(url: str, query: str) -> str:

@@ -5,6 +5,10 @@ statements are one text for both databases, with named parameters (``:name``); `
 database's clock in microseconds (S6.2). Nothing may be used that only one of the databases has.
 Conditions on ``status`` are literals where a partial index needs them. A statement is a constant beside
 its aggregate, with a line above it that says what it does.
+
+The rows that a SELECT in a write transaction decides by are locked: ``/* lock */`` stands at its end, or
+``/* lock, skip */`` where rows that somebody else has locked are to be passed over. SQLite, which has one
+writer at a time, reads it as a comment.
 """
 
 from __future__ import annotations
@@ -36,12 +40,27 @@ class Unwritable(KitaruStoreError):
     """A value fits no row: the commit that brought it is at fault, not the store."""
 
 
+class NotWritten(KitaruStoreError):
+    """A transaction was certainly not written, for a reason that may pass: it can be tried again."""
+
+
 class Unchanged(Exception):
     """A row of ``put_each`` changed nothing. An answer, not a fault."""
 
+    def __init__(self, statement: str, row: Values) -> None:
+        super().__init__(statement, row)
+        self.statement = statement
+        self.row = row
+
 
 class Writer(Protocol):
-    """One write transaction, used by one thread. Every statement sees those before it."""
+    """One write transaction, used by one thread. Every statement sees those before it.
+
+    ``alone`` is True where nobody else writes until it ends; else rows that it decides by must be locked,
+    and each answer that it asks for is a round trip.
+    """
+
+    alone: bool
 
     def execute(self, statement: str, values: Mapping[str, object] = NOTHING) -> int:
         """Run a statement; the answer is how many rows it changed."""
@@ -61,7 +80,7 @@ class Writer(Protocol):
         ...
 
     def put_each(self, statement: str, rows: Sequence[Values]) -> None:
-        """The same where each row must change one row of the table.
+        """The same where each row must change, or find, one row of the table.
 
         Raises ``Unchanged`` where one does not, at the latest at the end of the transaction, which is
         rolled back by it.
@@ -88,11 +107,14 @@ class Database(Protocol):
         """All rows of one SELECT. A value that no row can hold is found nowhere."""
         ...
 
-    def write(self, *, sync: bool = True) -> AbstractContextManager[Writer]:
+    def write(self, *, sync: bool = True, urgent: bool = True) -> AbstractContextManager[Writer]:
         """One write transaction: committed at the end of the block, rolled back where it raises.
 
         Without ``sync`` it outlives this process at once, and a power cut only after the next transaction
-        that syncs. Raises ``KitaruStoreError`` where it was not written, or that cannot be known.
+        that syncs. What is not ``urgent`` may be announced to other processes a moment later, many at once.
+
+        Raises ``NotWritten`` where it can be tried again, another ``KitaruStoreError`` where it was not
+        written, or that cannot be known.
         """
         ...
 

@@ -54,7 +54,7 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         try:
             # Asked again: another process may have migrated while this one waited for the lock.
             if check(connection, name) < number:
-                for statement in _statements(path.read_text(encoding="utf-8")):
+                for statement in statements(path.read_text(encoding="utf-8")):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {number}")
@@ -65,8 +65,8 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
             raise
 
 
-def _statements(script: str) -> Iterator[str]:
-    # ``executescript`` is no choice: it commits before it begins.
+def statements(script: str) -> Iterator[str]:
+    """The statements of a migration, one by one. (``executescript`` is no choice: it commits before it begins.)"""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -29,7 +29,7 @@ REMOVE_RUNNER = "DELETE FROM runners WHERE runner_id = :runner_id"
 REMOVE_EXPIRED = "DELETE FROM runners WHERE lease_until <= kitaru_now()"
 
 # True where a runner's lease has not run out.
-HAS_LEASE = "SELECT 1 FROM runners WHERE runner_id = :runner_id AND lease_until > kitaru_now()"
+HAS_LEASE = "SELECT 1 FROM runners WHERE runner_id = :runner_id AND lease_until > kitaru_now() /* lock */"
 
 # All runners. The table has a row per process that runs executions; reading it whole is right.
 RUNNERS = "SELECT runner_id, stack, host, pid, lease_until FROM runners ORDER BY runner_id"
@@ -70,19 +70,15 @@ _FULL = f"""EXISTS (
 
 
 def take(apart_from: int) -> str:
-    """Give a runner pending executions that are nobody's: one statement, so no two runners get the same.
-
-    The outer condition is asked of each row that was found; written the other way round, SQLite would go through
-    all that is pending.
-    """
+    """Give a runner pending executions that are nobody's: one statement, so no two runners get the same."""
     return f"""
-UPDATE executions SET runner_id = :runner_id
-WHERE NOT (status <> 'pending' OR runner_id IS NOT NULL) AND execution_id IN (
+WITH chosen AS (
     SELECT execution_id FROM executions
     WHERE status = 'pending' AND runner_id IS NULL AND project = :project AND stack = :stack
     {of_flows(apart_from, "NOT IN") if apart_from else ""} AND NOT {_FULL}
-    ORDER BY priority DESC, created_at, execution_id LIMIT :limit
+    ORDER BY priority DESC, created_at, execution_id LIMIT :limit /* lock, skip */
 )
+UPDATE executions SET runner_id = :runner_id WHERE execution_id IN (SELECT execution_id FROM chosen)
 RETURNING execution_id
 """
 

@@ -39,6 +39,7 @@ class SqliteWriter:
     """The ``Writer`` port: every statement runs at once."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self.alone = True
         self._connection = connection
 
     def execute(self, statement: str, values: Mapping[str, object] = NOTHING) -> int:
@@ -58,7 +59,7 @@ class SqliteWriter:
 
     def put_each(self, statement: str, rows: Sequence[Values]) -> None:
         if self._put(statement, rows) != len(rows):
-            raise Unchanged
+            raise Unchanged(statement, rows[0])
 
     def _put(self, statement: str, rows: Sequence[Values]) -> int:
         try:
@@ -160,7 +161,12 @@ class SqliteDatabase:
             return []  # a parameter that is no valid text: no row can hold it, so none is found
 
     @contextmanager
-    def write(self, *, sync: bool = True) -> Generator[SqliteWriter, None, None]:
+    def write(
+        self,
+        *,
+        sync: bool = True,
+        urgent: bool = True,  # noqa: ARG002  # every commit is seen in the file
+    ) -> Generator[SqliteWriter, None, None]:
         """One write transaction: committed at the end of the block, rolled back where it raises.
 
         Without ``sync`` it outlives this process at once, and a power cut only after the next transaction

@@ -38,9 +38,9 @@ from kitaru.store.apply.calls import record_attempt, record_call, set_handled, s
 from kitaru.store.apply.copies import rename_copy, settle_reuse
 from kitaru.store.apply.executions import change_status, claim, create, start_flow_attempt
 from kitaru.store.apply.kept import free_slots, keep_lines, log_metadata, report_drift, save_artifact, tell_progress
+from kitaru.store.apply.locks import demand, is_plain, lock
 from kitaru.store.apply.transaction import Transaction
 from kitaru.store.apply.waits import answer_wait, close_waits, open_wait, suspend
-from kitaru.store.database import Unwritable
 
 __all__ = ["Transaction", "apply"]
 
@@ -48,17 +48,21 @@ _OWN_COMPARISON = frozenset({ExecutionCreated, Claimed, StatusChanged, WaitAnswe
 """Mutations that a commit without an epoch may hold."""
 
 
-def apply(transaction: Transaction, commits: Sequence[Commit]) -> list[Refusal | None]:
+def apply(transaction: Transaction, commits: Sequence[Commit], *, trusting: bool = True) -> list[Refusal | None]:
     """Write the commits; answer ``Fenced`` for those whose epoch is over.
 
-    Raises ``Refusal`` where one is refused later than that. Something of it may have been written
-    then: the transaction must be rolled back, to the last savepoint at least.
+    Raises ``Refusal`` or ``Unchanged`` where one is refused later than that, ``Unchanged`` as late as at the
+    end of the transaction. Something of it may have been written then: the transaction must be rolled back,
+    to the last savepoint at least. Where others write at the same time, ``trusting`` commits that are plain
+    are not compared first: the comparison travels with them, and ``Unchanged`` is all that it tells.
     """
-    try:
-        answers = [_apply(transaction, commit) for commit in commits]
-        transaction.flush()
-    except Unwritable as error:
-        raise Refusal(f"The commit cannot be written, a value in it fits no row: {error}.") from error
+    if not transaction.writer.alone:
+        if trusting and is_plain(commits):
+            demand(transaction, commits)
+        else:
+            lock(transaction, commits)
+    answers = [_apply(transaction, commit) for commit in commits]
+    transaction.flush()
     return answers
 
 

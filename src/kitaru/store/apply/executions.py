@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from kitaru.core.event import EventKind
-from kitaru.core.mutations import AlreadyExists, Claimed, Conflict, ExecutionCreated, FlowAttemptStarted, StatusChanged
+from kitaru.core.mutations import Claimed, Conflict, ExecutionCreated, FlowAttemptStarted, StatusChanged
 from kitaru.core.states import Status, may_follow
 from kitaru.store import events, rows
 from kitaru.store.apply.copies import copy_calls
+from kitaru.store.apply.locks import DESCENDANTS, PARENT
 from kitaru.store.apply.transaction import State, Transaction
 from kitaru.store.apply.waits import CLOSE_WAITS, wake
-from kitaru.store.database import Unchanged
 
 # A new execution, unless its id is taken.
 CREATE_EXECUTION = f"""
@@ -56,23 +56,6 @@ UPDATE executions SET
 WHERE execution_id = :execution_id
 """
 
-# The end of a child may be what its parent waits for.
-WAITING_PARENT = """
-SELECT execution_id, runner_id FROM executions
-WHERE status = 'waiting' AND execution_id = (SELECT parent_id FROM executions WHERE execution_id = :execution_id)
-"""
-
-# All descendants of an execution, with their statuses.
-DESCENDANTS = """
-WITH RECURSIVE descendants (execution_id, status) AS (
-    SELECT execution_id, status FROM executions WHERE parent_id = :execution_id
-    UNION
-    SELECT child.execution_id, child.status
-    FROM descendants JOIN executions AS child ON child.parent_id = descendants.execution_id
-)
-SELECT execution_id, status FROM descendants
-"""
-
 # The body of a flow runs again.
 SET_ATTEMPT = "UPDATE executions SET attempt = :number WHERE execution_id = :execution_id"
 
@@ -80,10 +63,7 @@ SET_ATTEMPT = "UPDATE executions SET attempt = :number WHERE execution_id = :exe
 def create(transaction: Transaction, _: str, mutation: ExecutionCreated) -> None:
     """See ``ExecutionCreated``."""
     row = mutation.row
-    try:
-        transaction.writer.put_each(CREATE_EXECUTION, [rows.execution_values(row)])
-    except Unchanged:
-        raise AlreadyExists(f"an execution with the id {row.execution_id!r} is recorded already") from None
+    transaction.writer.put_each(CREATE_EXECUTION, [rows.execution_values(row)])
     for position, tag in enumerate(row.tags):
         transaction.add(TAG_EXECUTION, (row.execution_id, tag, position))
     transaction.add(events.ADD_EVENT, events.of_execution(row.execution_id, EventKind.CREATED, row.created_at))
@@ -162,8 +142,10 @@ def _move(
     if mutation.to.finished:
         ended = {"execution_id": execution_id}
         transaction.put(CLOSE_WAITS, ended)
-        for parent_id, parents_runner in transaction.writer.fetch(WAITING_PARENT, ended):
-            wake(transaction, parent_id, parents_runner, mutation.at)
+        for (parent_id,) in transaction.writer.fetch(PARENT, ended):
+            parent = transaction.state(parent_id)
+            if parent is not None and parent.status is Status.WAITING:
+                wake(transaction, parent_id, parent.runner_id, mutation.at)
 
 
 def start_flow_attempt(transaction: Transaction, execution_id: str, mutation: FlowAttemptStarted) -> None:

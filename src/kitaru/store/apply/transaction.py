@@ -6,16 +6,15 @@ tables. Mutations that change or look at rows which may still be gathered write 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from kitaru.core.mutations import Conflict
 from kitaru.core.states import Status
 from kitaru.store import rows
-from kitaru.store.database import Unchanged, Writer, parameters
+from kitaru.store.database import Writer, parameters
 
 # What a commit is compared with: read once per execution and transaction.
-EXECUTION_STATE = "SELECT status, epoch, runner_id FROM executions WHERE execution_id = :execution_id"
+EXECUTION_STATE = "SELECT status, epoch, runner_id FROM executions WHERE execution_id = :execution_id /* lock */"
 
 
 class State(NamedTuple):
@@ -51,6 +50,13 @@ class Transaction:
             self._states[execution_id] = state
             return state
 
+    def read_states(self, execution_ids: Iterable[str]) -> bool:
+        """Read, and lock, the states of several executions; False where all are known already."""
+        new = sorted(set(execution_ids) - self._states.keys())
+        for execution_id in new:
+            self.state(execution_id)
+        return bool(new)
+
     def set_state(self, execution_id: str, state: State) -> None:
         """Remember what this transaction has made of an execution."""
         self._states[execution_id] = state
@@ -71,9 +77,9 @@ class Transaction:
             self._rows[statement] = [values]
 
     def add_each(self, statement: str, values: rows.Values) -> None:
-        """The same for a row that must be written: where it changes nothing, its commit is refused.
+        """The same for a row that must be written; it begins with the id of its execution.
 
-        The row begins with the id of its execution.
+        Where it changes nothing, ``Unchanged`` is raised, as late as at the end of the transaction.
         """
         try:
             self._each[statement].append(values)
@@ -89,8 +95,4 @@ class Transaction:
             return
         gathered, self._each = self._each, {}
         for statement, values in gathered.items():
-            try:
-                self.writer.put_each(statement, values)
-            except Unchanged:
-                state = self.state(values[0][0])
-                raise Conflict(state.status if state else None) from None
+            self.writer.put_each(statement, values)

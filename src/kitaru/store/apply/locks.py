@@ -1,0 +1,89 @@
+"""Which executions a group of commits locks before it looks, where others write at the same time.
+
+Every group locks the rows of all its executions first, in the order of their ids: so no two groups wait for
+each other, what a mutation decides by stays as it is until the end, and the events of one execution get
+their ids in the order of its commits. The end of a child looks at its parent, and a parent that parks looks
+at its children: both lock the parent, so one of them sees what the other has done (S5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kitaru.core.mutations import (
+    ArtifactSaved,
+    AttemptFailed,
+    CallRecorded,
+    CallStarted,
+    Commit,
+    CopyRenamed,
+    DriftFound,
+    FlowAttemptStarted,
+    HandledChanged,
+    LinesPrinted,
+    MetadataLogged,
+    ProgressMade,
+    ReuseSettled,
+    SlotsFreed,
+    StatusChanged,
+    WaitOpened,
+    WaitsClosed,
+)
+from kitaru.core.states import Status
+from kitaru.store.apply.transaction import State, Transaction
+
+# The execution is running under its owner's epoch, and stays so until the end of the transaction.
+OWNED = """
+SELECT 1 FROM executions WHERE execution_id = :execution_id AND epoch = :epoch AND status = 'running' /* lock */
+"""
+
+# The parent of an execution, where it has one.
+PARENT = "SELECT parent_id FROM executions WHERE execution_id = :execution_id AND parent_id IS NOT NULL"
+
+# All descendants of an execution, with their statuses.
+DESCENDANTS = """
+WITH RECURSIVE descendants (execution_id, status) AS (
+    SELECT execution_id, status FROM executions WHERE parent_id = :execution_id
+    UNION
+    SELECT child.execution_id, child.status
+    FROM descendants JOIN executions AS child ON child.parent_id = descendants.execution_id
+)
+SELECT execution_id, status FROM descendants
+"""
+
+_PLAIN = frozenset({
+    ArtifactSaved, AttemptFailed, CallRecorded, CallStarted, CopyRenamed, DriftFound, FlowAttemptStarted,
+    HandledChanged, LinesPrinted, MetadataLogged, ProgressMade, ReuseSettled, SlotsFreed, WaitOpened, WaitsClosed,
+})  # fmt: skip
+"""What an owner writes without a look at anything: nearly all of what a store is given."""
+
+
+def is_plain(commits: Sequence[Commit]) -> bool:
+    """True where nothing has to be read before the commits are written, but that their owners own them."""
+    return all(
+        commit.epoch is not None and all(type(mutation) in _PLAIN for mutation in commit.mutations)
+        for commit in commits
+    )
+
+
+def demand(transaction: Transaction, commits: Sequence[Commit]) -> None:
+    """Go by what the owners say: the check travels with what they write. ``Unchanged`` tells who is none."""
+    owned = sorted({(commit.execution_id, commit.epoch) for commit in commits if commit.epoch is not None})
+    transaction.writer.put_each(OWNED, owned)
+    for execution_id, epoch in owned:
+        transaction.set_state(execution_id, State(Status.RUNNING, epoch, None))
+
+
+def lock(transaction: Transaction, commits: Sequence[Commit]) -> None:
+    """Lock and read what the commits decide by."""
+    ids = {commit.execution_id for commit in commits}
+    moves = [(commit.execution_id, one) for commit in commits for one in commit.mutations if type(one) is StatusChanged]
+    for execution_id, move in moves:
+        if move.to.finished:
+            ids.update(found for (found,) in transaction.writer.fetch(PARENT, {"execution_id": execution_id}))
+    transaction.read_states(ids)
+    for execution_id, move in moves:
+        while move.cascade:  # again, until no new ones have come meanwhile
+            found = transaction.writer.fetch(DESCENDANTS, {"execution_id": execution_id})
+            if not transaction.read_states({one for one, _ in found}):
+                break
