@@ -108,6 +108,27 @@ class Override(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  
         return key, Json(must_be_object=True).convert(text, param, ctx)
 
 
+class FlowName(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
+    """The name of a deployed flow."""
+
+    name = "flow"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002  # click's signature
+        names = dict.fromkeys(one.flow for one in _client().deployments.list(limit=1000))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class Image(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
+    """A base image, or a JSON object of settings, which ``-`` and ``@file`` can hold too."""
+
+    name = "image"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The base image as text, or the settings as a mapping."""
+        is_json = isinstance(value, str) and value[:1] in ("{", "@", "-")
+        return Json(must_be_object=True).convert(value, param, ctx) if is_json else value
+
+
 class Option(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
     """``KEY=VALUE``: JSON where the value is some, else text."""
 

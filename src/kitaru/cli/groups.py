@@ -47,12 +47,47 @@ STACK: Mapping[str, Entry] = {
     "delete": Entry("Forget a stack that nothing needs any more.", "kitaru.cli.stack:delete"),
 }
 
+DEPLOYMENTS: Mapping[str, Entry] = {
+    "list": Entry("List versions, of one flow or of all; the newest first.", "kitaru.cli.flows:list_deployments"),
+    "show": Entry("Show a version.", "kitaru.cli.flows:show_deployment"),
+    "delete": Entry(
+        "Delete a version that no exclusive tag and no unfinished execution needs.",
+        "kitaru.cli.flows:delete_deployment",
+    ),
+}
+
+FLOW: Mapping[str, Entry] = {
+    "list": Entry("List the deployed flows: their newest version and their tags.", "kitaru.cli.flows:list_"),
+    "show": Entry("Show what an invocation of a flow would run.", "kitaru.cli.flows:show"),
+    "tag": Entry("Set a tag at a version, or move it there.", "kitaru.cli.flows:tag"),
+    "untag": Entry("Remove a tag from a version.", "kitaru.cli.flows:untag"),
+    "deployments": Entry("Look at versions, and delete them.", commands=DEPLOYMENTS),
+}
+
+SECRETS: Mapping[str, Entry] = {
+    "set": Entry("Keep a secret, encrypted.", "kitaru.cli.secrets:set_"),
+    "list": Entry("List the secrets of this project, without their values.", "kitaru.cli.secrets:list_"),
+    "show": Entry("Show a secret: when it was set, and with --reveal its value.", "kitaru.cli.secrets:show"),
+    "delete": Entry("Delete a secret.", "kitaru.cli.secrets:delete"),
+}
+
+IMAGE: Mapping[str, Entry] = {
+    "render": Entry("Print a Dockerfile for the image of a flow.", "kitaru.cli.image:render"),
+}
+
 COMMANDS: Mapping[str, Entry] = {
     "init": Entry("Keep this project's executions in a .kitaru folder here.", "kitaru.cli.project:init"),
     "info": Entry("Show the settings in force, and where they come from.", "kitaru.cli.project:info"),
     "status": Entry("Show what runs, what waits for you, and what failed.", "kitaru.cli.project:status"),
     "run": Entry("Run a flow from its source.", "kitaru.cli.run:run"),
     "executions": Entry("Look at executions and steer them.", commands=EXECUTIONS),
+    "deploy": Entry("Freeze a flow as a new version, to be invoked by name.", "kitaru.cli.deploy:deploy"),
+    "build": Entry("Freeze a flow as a new version without a tag of its own.", "kitaru.cli.deploy:build"),
+    "invoke": Entry("Start an execution of a deployed version.", "kitaru.cli.deploy:invoke"),
+    "flow": Entry("Look at deployed flows, and route tags to versions.", commands=FLOW),
+    "image": Entry("Work with images.", commands=IMAGE),
+    "secrets": Entry("Keep secrets, encrypted.", commands=SECRETS),
+    "limits": Entry("Show the limits, who holds a place, and who waits for one.", "kitaru.cli.limits:limits"),
     "stack": Entry("Choose where executions run.", commands=STACK),
     "worker": Entry("Run executions of a stack until it is asked to end.", "kitaru.cli.worker:worker"),
 }

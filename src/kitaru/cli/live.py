@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -34,22 +33,16 @@ class _Line(NamedTuple):
 
 
 class LiveView:
-    """Draws on a terminal. Safe to be written to by the threads of the flow meanwhile.
-
-    Attributes:
-        stream: Takes what the flow prints, and shows it above.
-    """
+    """Draws on a terminal; what others print comes to ``above``, on another thread."""
 
     def __init__(self, terminal: Terminal, *, with_logs: bool) -> None:
-        self.stream = _Above(self)
         self._terminal = terminal
         self._with_logs = with_logs
-        self._lock = threading.RLock()  # guards all below: a flow's thread may print while the view is drawn
+        self._lock = threading.Lock()  # guards all below: lines may come while the view is drawn
         self._drawn = 0
         self._frame = 0
         self._execution: Execution | None = None
         self._progress: dict[str, str] = {}
-        self._terminal.write(_HIDE)
 
     def show(self, execution: Execution, events: list[Event], logs: list[LogEntry]) -> None:
         """Draw how it stands, with what has come since the last time."""
@@ -69,8 +62,9 @@ class LiveView:
         self._draw(lines)
 
     def end(self) -> None:
-        """Take the view away; what was shown above it stays."""
+        """Take the view away, for a while or for good; what was shown above it stays, and more may come."""
         with self._lock:
+            self._execution = None
             self._erase()
             self._terminal.write(_SHOW)
             self._terminal.flush()
@@ -82,6 +76,7 @@ class LiveView:
             lines = [] if self._execution is None else [*self._lines(self._execution)]
             fitting = [line if columns(line) <= width else cut(_uncoloured(line), width) for line in lines]
             self._erase()
+            self._terminal.write(_HIDE if fitting else "")
             for line in [*above, *fitting]:
                 self._terminal.line(line)
             self._drawn = len(fitting)
@@ -153,23 +148,6 @@ class LiveView:
         elif call.failure is not None:
             notes.append(self._terminal.paint(told(call.failure), "red"))
         return "  ".join(note for note in notes if note)
-
-
-class _Above(io.TextIOBase):
-    """A stream whose lines are shown above a view; what has no end yet waits for it."""
-
-    def __init__(self, view: LiveView) -> None:
-        self._view = view
-        self._rest = ""
-        self._lock = threading.RLock()
-
-    def write(self, text: str) -> int:
-        with self._lock:
-            *lines, rest = (self._rest + text).split("\n")
-            self._rest = rest.rpartition("\r")[2]  # of a progress bar, what would still be seen
-        if lines:
-            self._view.above([line.rpartition("\r")[2] for line in lines])
-        return len(text)
 
 
 def _by_name(calls: Sequence[CheckpointCall]) -> list[list[CheckpointCall]]:

@@ -81,7 +81,8 @@ def _leave_flows() -> None:
     """Ctrl-C: the end of the process waits for no flow any more."""
     wiring = sys.modules.get("kitaru.services.wiring")
     if wiring is not None and wiring.in_use():
-        wiring.wiring().runner.interrupted()
+        for runner in wiring.wiring().runners.all():
+            runner.interrupted()
 
 
 def _tell(error: Exception, argv: list[str]) -> int:

@@ -6,6 +6,7 @@ The answer goes to stdout; what happens meanwhile, and errors, go to stderr. So 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
@@ -35,6 +36,22 @@ class Output:
         self.json = json
         self.terminal = Terminal(sys.stdout)
         self.beside = Terminal(sys.stderr)
+        self._diverted = False
+
+    def divert(self) -> None:
+        """From here on, what others print to stdout goes to stderr: stdout is for the answer alone.
+
+        Others are flows, and whatever processes they start: so it is the file descriptor that is diverted.
+        """
+        if self._diverted:
+            return
+        self._diverted = True
+        sys.stdout.flush()
+        own = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
+        self.terminal = Terminal(own)
+        os.dup2(2, 1)
+        # A new one, that shows lines as they come: in order with what goes to stderr by itself.
+        sys.stdout = os.fdopen(1, "w", buffering=1, encoding=sys.stdout.encoding, errors="replace", closefd=False)
 
     def item(self, data: Any, text: Iterable[str]) -> None:
         """Answer one thing. ``text`` is only gone through where text is asked for."""

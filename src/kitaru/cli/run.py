@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from kitaru.cli.arguments import Json, StackName
+from kitaru.cli.arguments import Image, Json, StackName
 from kitaru.cli.output import Output, command
-from kitaru.cli.target import load_target
+from kitaru.cli.target import check_against, load_target
 from kitaru.cli.watch import follow, tell_end
 from kitaru.client.client import KitaruClient
 from kitaru.client.handle import FlowHandle
-from kitaru.sdk.flow import RESERVED
 
 waits = click.option("--wait", "-w", is_flag=True, help="Wait until it is finished, and show it live on a terminal.")
 
@@ -27,35 +23,20 @@ waits = click.option("--wait", "-w", is_flag=True, help="Wait until it is finish
 @click.option("--stack", type=StackName(), help="Where it runs.")
 @click.option("--retries", type=click.IntRange(0), help="How often its body may run again.")
 @click.option("--cache/--no-cache", default=None, help="Whether results of earlier executions may be reused.")
-@click.option("--image", help="Its environment: a base image, or a JSON object of settings.")
+@click.option("--image", type=Image(), help="Its environment: a base image, or a JSON object of settings.")
 @click.option("--id", "execution_id", help="An id of your own. The same id again means the same execution.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; repeatable.")
 @waits
-def run(out: Output, target: str, inputs: dict[str, Any], image: str | None, wait: bool, **options: Any) -> int:
+def run(out: Output, target: str, inputs: dict[str, Any], wait: bool, **options: Any) -> int:
     """Run a flow from its source: TARGET is file.py:flow or module:flow.
 
     The id is printed first, the result last. Without --wait the command ends when the execution is finished, or
     parked at a question or a timer. What the flow prints goes to stderr.
     """
-    with user_output():
-        flow = load_target(target)
-        reserved = sorted(set(inputs) & set(RESERVED))
-        if reserved:
-            raise click.UsageError(f"--input: {reserved[0]!r} is an option of `run`, and no input of a flow.")
-        settings = Json(must_be_object=True).convert(image, None, None) if image and image[:1] in "{@-" else image
-        handle = flow.run(image=settings, **options, **inputs)
-        return finish(out, KitaruClient(), handle, wait=wait)
-
-
-@contextmanager
-def user_output() -> Generator[None]:
-    """What a flow prints goes to stderr: stdout has the answer of the command, and nothing else."""
-    stdout = sys.stdout
-    sys.stdout = sys.stderr
-    try:
-        yield
-    finally:
-        sys.stdout = stdout
+    out.divert()
+    flow = load_target(target)
+    check_against(flow, inputs)
+    return finish(out, KitaruClient(), flow.run(**options, **inputs), wait=wait)
 
 
 def finish(out: Output, client: KitaruClient, handle: FlowHandle[Any], *, wait: bool) -> int:
@@ -63,7 +44,7 @@ def finish(out: Output, client: KitaruClient, handle: FlowHandle[Any], *, wait: 
     if not out.json:
         out.each(None, handle.exec_id)
     if wait:
-        follow(out, client, handle.exec_id)
+        follow(out, client, handle.exec_id, asks=True)
     else:
         handle.settle()
     return tell_end(out, client.executions.get(handle.exec_id))

@@ -9,7 +9,7 @@ import click
 
 from kitaru.cli.arguments import ExecutionId, Json, Override, exec_id
 from kitaru.cli.output import Output, command
-from kitaru.cli.run import finish, user_output, waits
+from kitaru.cli.run import finish, waits
 from kitaru.cli.target import see_project
 from kitaru.cli.words import count
 from kitaru.client.as_json import as_json
@@ -23,8 +23,8 @@ def retry(out: Output, exec_id: str, wait: bool) -> int:
     """Run a failed execution again; recorded work is reused. It runs in this process."""
     see_project()
     client = KitaruClient()
-    with user_output():
-        return finish(out, client, client.executions.retry(exec_id), wait=wait)
+    out.divert()
+    return finish(out, client, client.executions.retry(exec_id), wait=wait)
 
 
 @command("resume")
@@ -34,8 +34,8 @@ def resume(out: Output, exec_id: str, wait: bool) -> int:
     """Go on with an execution whose process has died, in this one. Where that lives, nothing happens."""
     see_project()
     client = KitaruClient()
-    with user_output():
-        return finish(out, client, client.executions.resume(exec_id), wait=wait)
+    out.divert()
+    return finish(out, client, client.executions.resume(exec_id), wait=wait)
 
 
 @command("replay")
@@ -67,9 +67,9 @@ def replay(
         plan = client.executions.replay(exec_id, overrides=changes, dry_run=True, **given, **(inputs or {}))
         out.item(as_json(plan), [str(plan)])
         return None
-    with user_output():
-        made = client.executions.replay(exec_id, overrides=changes, dry_run=False, **given, **(inputs or {}))
-        return finish(out, client, made, wait=wait)
+    out.divert()
+    made = client.executions.replay(exec_id, overrides=changes, dry_run=False, **given, **(inputs or {}))
+    return finish(out, client, made, wait=wait)
 
 
 @command("cancel")

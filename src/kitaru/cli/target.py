@@ -15,6 +15,7 @@ from kitaru.core.references import resolve
 from kitaru.engine.failures import traceback_text
 from kitaru.errors import KitaruNotFoundError
 from kitaru.sdk.flow import Flow
+from kitaru.services.input_schema import check_inputs, input_schema, placed
 
 
 class TargetError(click.ClickException):
@@ -54,6 +55,16 @@ def load_target(target: str) -> Flow[..., Any]:
     near = get_close_matches(name, list(flows), 1)
     hint = f"Did you mean {place}:{near[0]}?" if near else f"The flows there: {listed}."
     raise click.UsageError(f"{place} has no flow {name!r}. {hint}")
+
+
+def check_against(flow: Flow[..., Any], inputs: Mapping[str, Any]) -> None:
+    """Check inputs against the signature of a flow, before anything is recorded.
+
+    Raises ``KitaruUsageError`` that lists all that is wrong.
+    """
+    owner = f"flow {flow.name}"
+    schema = input_schema(flow.fn)
+    check_inputs(schema, placed(schema, inputs, owner), owner, whole=True)
 
 
 def _import(place: str, target: str) -> Mapping[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import unicodedata
 from typing import TextIO
 
@@ -36,12 +35,18 @@ class Terminal:
     @property
     def width(self) -> int:
         """Columns of a line."""
-        return min(shutil.get_terminal_size((100, 24)).columns, MOST_COLUMNS)
+        return min(self._size().columns, MOST_COLUMNS)
 
     @property
     def height(self) -> int:
         """Lines that can be seen at once."""
-        return shutil.get_terminal_size((100, 24)).lines
+        return self._size().lines
+
+    def _size(self) -> os.terminal_size:
+        try:
+            return os.get_terminal_size(self._stream.fileno())
+        except (OSError, ValueError):  # no terminal
+            return os.terminal_size((int(os.environ.get("COLUMNS") or 100), 24))
 
     def paint(self, text: str, *styles: str) -> str:
         """The text in a colour, or in several styles; unchanged where there are none."""

@@ -8,10 +8,12 @@ from typing import Protocol
 
 from kitaru.cli import words
 from kitaru.cli.arguments import exec_id
+from kitaru.cli.ask import ask
 from kitaru.cli.live import LiveView
 from kitaru.cli.look import event_line, log_line
 from kitaru.cli.output import OK, UNSUCCESSFUL, Output, command
 from kitaru.cli.report import ending, headline, question
+from kitaru.cli.screen import own_screen
 from kitaru.cli.terminal import Terminal, printable_lines
 from kitaru.client.as_json import execution_as_json
 from kitaru.client.client import KitaruClient
@@ -19,6 +21,7 @@ from kitaru.core.event import Event, EventKind
 from kitaru.core.execution import Execution
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.states import Status, WaitStatus
+from kitaru.core.wait import Wait
 
 _PAUSE = 0.1
 _SHARE = 5
@@ -84,22 +87,33 @@ def watch(out: Output, exec_id: str) -> int:
     return tell_end(out, client.executions.get(execution.exec_id))
 
 
-def follow(out: Output, client: KitaruClient, exec_id: str, *, logs: bool = False) -> None:
-    """Show an execution beside the answer until it is finished; ``logs``: what it prints is not seen otherwise."""
+def follow(out: Output, client: KitaruClient, exec_id: str, *, logs: bool = False, asks: bool = False) -> None:
+    """Show an execution beside the answer until it is finished.
+
+    Args:
+        out: Of the command.
+        client: The client.
+        exec_id: The execution, by its whole id.
+        logs: Show what it prints, because that is not seen otherwise: another process runs it.
+        asks: Ask its questions, where somebody sits at the terminal (S5.4).
+    """
     if out.json:
         _follow(client, exec_id, _NoView())
-        return
-    if not out.beside.is_terminal:
+    elif not out.beside.is_terminal:
         _follow(client, exec_id, PlainView(out.beside, with_logs=logs))
-        return
-    view = LiveView(out.beside, with_logs=logs)
-    before = sys.stdout, sys.stderr
-    sys.stdout = sys.stderr = view.stream  # pyright: ignore[reportAttributeAccessIssue]  # all that prints needs of a stream
-    try:
-        _follow(client, exec_id, view)
-    finally:
-        sys.stdout, sys.stderr = before
-        view.end()
+    else:
+        out.divert()
+        with own_screen() as screen:
+            view = LiveView(screen.terminal, with_logs=logs)
+            screen.show = view.above
+            asked: set[str] = set()
+            try:
+                while wait := _follow(client, exec_id, view, passed=asked if asks and sys.stdin.isatty() else None):
+                    view.end()
+                    asked.add(wait.wait_id)
+                    ask(screen.terminal, client, wait, by=None)
+            finally:
+                view.end()
 
 
 class _NoView:
@@ -115,7 +129,8 @@ class _NoView:
         pass
 
 
-def _follow(client: KitaruClient, exec_id: str, view: View) -> None:
+def _follow(client: KitaruClient, exec_id: str, view: View, *, passed: set[str] | None = None) -> Wait | None:
+    """Show an execution until it is finished, or asks something that is to be asked here: what is not in ``passed``."""
     executions = client.executions
     event_id = log_id = 0
     execution: Execution | None = None
@@ -132,7 +147,11 @@ def _follow(client: KitaruClient, exec_id: str, view: View) -> None:
         else:
             view.tick()
         if status.finished:
-            return
+            return None
+        if passed is not None:
+            for wait in execution.waits:
+                if wait.status is WaitStatus.OPEN and wait.wait_id not in passed:
+                    return wait
         time.sleep(max(_PAUSE, _SHARE * (time.monotonic() - began)))
 
 

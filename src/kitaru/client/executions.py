@@ -229,7 +229,9 @@ class Executions:
         """
         return FlowHandle(self._wiring, *resume(self._wiring, exec_id))
 
-    def input(self, exec_id: str, value: Any = None, *, wait: str | None = None, by: str | None = None) -> None:
+    def input(
+        self, exec_id: str, value: Any = None, *, wait: str | None = None, by: str | None = None, via: str = "python"
+    ) -> None:
         """Answer a wait (S5); the execution goes on by itself.
 
         Args:
@@ -237,18 +239,25 @@ class Executions:
             value: The answer: JSON data that fits the wait's schema; not looked at for a gate.
             wait: The wait's id or name; may be left out where only one is open.
             by: Who answers. Default: the user of this process.
+            via: Through what, as is kept with the answer.
 
         Raises:
             KitaruWaitValidationError: The answer does not fit; the wait is still open.
             KitaruStateError: The wait has its outcome already, or the execution has ended.
         """
-        answer(self._wiring, exec_id, value, wait=wait, by=by, via="python")
+        answer(self._wiring, exec_id, value, wait=wait, by=by, via=via)
 
     def abort_wait(
-        self, exec_id: str, *, wait: str | None = None, reason: str | None = None, by: str | None = None
+        self,
+        exec_id: str,
+        *,
+        wait: str | None = None,
+        reason: str | None = None,
+        by: str | None = None,
+        via: str = "python",
     ) -> None:
         """Abort a wait: its body gets ``KitaruWaitAbortedError``. See ``input``."""
-        abort(self._wiring, exec_id, wait=wait, reason=reason, by=by, via="python")
+        abort(self._wiring, exec_id, wait=wait, reason=reason, by=by, via=via)
 
     def pending_waits(self, *, flow: str | None = None, limit: int = 50) -> tuple[Wait, ...]:
         """Open questions, oldest first, of all executions or of those of one flow."""

@@ -166,22 +166,37 @@ class FlowHandle(Generic[R]):
         return self._result(row)
 
     def settle(self) -> Status:
-        """Block until this process has nothing to do for it: it is finished, or parked; its status.
+        """Block until this process has nothing to do for it; its status then.
 
-        Where another process runs it, that is at once.
+        It is finished, or parked at a question or a timer, or others run it: another process, or workers.
 
         Raises:
             KitaruExecutionError: The store cannot take its end.
         """
-        active = self._active
-        if active is not None:
-            try:
-                active.done.wait()
-            except KeyboardInterrupt:
-                self._wiring.runner.interrupted()
-                raise
-            self._raise_unwritten()
-        return self.status
+        runners = self._wiring.runners
+        row = self._wiring.store.executions.get(self.exec_id)
+        is_left_to_workers = row is not None and runners.of(row.stack) is None
+        changed = threading.Event()
+        stop_listening = self._wiring.store.changes(changed.set)
+        try:
+            while True:
+                changed.clear()
+                status = self.status
+                active = runners.active(self.exec_id) or self._active
+                if active is not None and not active.done.is_set():
+                    self._active = active
+                    active.done.wait()
+                    continue
+                self._raise_unwritten()
+                if status is not Status.PENDING or is_left_to_workers:
+                    return status
+                changed.wait(_POLL_SECONDS)  # a process of this one takes it in a moment
+        except KeyboardInterrupt:
+            for runner in runners.all():
+                runner.interrupted()
+            raise
+        finally:
+            stop_listening()
 
     def cancel(self) -> None:
         """Cancel the execution and its children (S6.8).
