@@ -83,3 +83,36 @@ def test_delete_asks_on_a_terminal(shell: Shell) -> None:
     screen.close()
     assert screen.exitstatus == 130
     shell.run("executions", "get", "f")
+
+
+def test_run_wait_asks_on_the_terminal_and_goes_on_with_the_answer(shell: Shell) -> None:
+    screen = shell.terminal("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a", "--wait")
+    screen.expect_exact("Pay 5?")
+    screen.expect_exact("leaves it open")
+    screen.sendline("true")
+    screen.expect_exact("answered")
+    screen.expect_exact("paid\r\n")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+    assert shell.item("executions", "get", "a")["waits"][0]["answered_via"] == "terminal"
+
+
+def test_what_child_processes_print_stays_above_the_live_view_and_out_of_the_answer(shell: Shell) -> None:
+    shell.write(
+        "loud.py",
+        """
+        import subprocess
+        import kitaru
+
+        @kitaru.flow
+        def loud():
+            subprocess.run(["echo", "from a child"])
+            return 1
+        """,
+    )
+    assert shell.run("run", "loud.py:loud", "--id", "a").out.splitlines() == ["a", "1"]
+    screen = shell.terminal("run", "loud.py:loud", "--wait")
+    screen.expect_exact("from a child\r\n")
+    screen.expect_exact("1\r\n")
+    screen.expect(pexpect.EOF)

@@ -159,7 +159,7 @@ def _by_name(calls: Sequence[CheckpointCall]) -> list[list[CheckpointCall]]:
 
 def _progress(event: Event) -> str:
     message, percent = event.detail.get("message"), event.detail.get("percent")
-    told_percent = "" if percent is None else f" {percent:g} %"
+    told_percent = "" if percent is None else f" {percent:.0f} %"
     return f"{printable(str(message or ''))}{told_percent}".strip()
 
 

@@ -73,6 +73,11 @@ class Output:
             self.beside.line(text)
             self.beside.flush()
 
+    def close(self) -> None:
+        """Nothing more is answered."""
+        if self._diverted:
+            self.terminal.close()
+
     def _answer(self, envelope: dict[str, Any], text: Iterable[str]) -> None:
         for line in [json.dumps(envelope, ensure_ascii=False, indent=2)] if self.json else text:
             self.terminal.line(line)
@@ -86,7 +91,11 @@ def command(name: str) -> Callable[[Callable[..., int | None]], click.Command]:
         @wraps(function)
         def call(*, output: str, **given: Any) -> int | None:
             path = click.get_current_context().command_path.partition(" ")[2]
-            return function(Output(path, json=output == "json"), **given)
+            out = Output(path, json=output == "json")
+            try:
+                return function(out, **given)
+            finally:
+                out.close()
 
         option = click.Option(
             ["-o", "--output"], type=click.Choice(["text", "json"]), default="text", help="How to answer."

@@ -73,6 +73,13 @@ class Terminal:
         except BrokenPipeError:
             self._closed()
 
+    def close(self) -> None:
+        """Close the stream. Raises ``ClosedPipe``."""
+        try:
+            self._stream.close()
+        except BrokenPipeError:
+            raise ClosedPipe from None
+
     def _closed(self) -> None:
         # Python flushes its streams at its end, and would then complain about the pipe: let it write nowhere.
         nowhere = os.open(os.devnull, os.O_WRONLY)

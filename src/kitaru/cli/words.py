@@ -112,5 +112,6 @@ def table(
 
 
 def count(number: int, noun: str) -> str:
-    """``1 execution``, ``12,000 executions``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """``1 execution``, ``12,000 executions``, ``2 processes``."""
+    many = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
