@@ -34,6 +34,7 @@ def execution_record(wiring: Wiring, row: ExecutionRow) -> Execution:
         tags=row.tags,
         parent_id=row.parent_id,
         original_exec_id=row.original_id,
+        deployment_version=row.deployment_version,
         load_inputs=partial(wiring.values.decode_inputs, row.inputs),
         load_result=partial(_decode, wiring.values, row.result),
         plain_inputs=partial(wiring.values.plain, row.inputs),

@@ -129,6 +129,7 @@ class Execution:
         tags: The tags it was started with.
         parent_id: The execution that started it, for a child flow.
         original_exec_id: The execution that it replays.
+        deployment_version: The version of the flow that it stays on; None for one that runs the source at hand.
     """
 
     exec_id: str
@@ -145,6 +146,7 @@ class Execution:
     tags: tuple[str, ...]
     parent_id: str | None
     original_exec_id: str | None
+    deployment_version: int | None
     load_inputs: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
     load_result: Callable[[], Any] = field(repr=False, compare=False)
     plain_inputs: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)

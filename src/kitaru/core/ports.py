@@ -105,8 +105,8 @@ class Executions(Protocol):
         """Pending executions of these flows that are nobody's yet, oldest first."""
         ...
 
-    def frozen(self, *, project: str, stack: str, limit: int) -> list[ExecutionRow]:
-        """Executions of snapshots that are orphans, or pending and nobody's yet, oldest first."""
+    def frozen(self, *, stack: str, limit: int) -> list[ExecutionRow]:
+        """Executions of snapshots for which nobody lives that are running, pending or due, whatever their project."""
         ...
 
     def due(self, *, runner_id: str, project: str, stack: str, limit: int) -> list[ExecutionRow]:

@@ -2,7 +2,7 @@
 
 An ordinary process goes on with what was parked in it, and picks up what nobody lives for, of its own
 project and of the flows that it has loaded: to import the code of an execution that merely shares the
-store is not ours to do. What runs from a snapshot is started in a process of its own, by anybody. A worker
+store is not ours to do. What runs from a snapshot is started in a process of its own, so by anybody. A worker
 takes everything of its stack and its project, and loads it.
 
 Owned here: ``_asleep`` (under the runner's lock), ``_taken``, ``_refused`` (one atomic operation each).
@@ -123,7 +123,7 @@ class Pickup:
         if self._takes is KNOWN:
             known = tuple(registry.flows)
             rows += executions.unowned(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
-            rows += executions.frozen(project=self._project, stack=stack, limit=_LIMIT)
+            rows += executions.frozen(stack=stack, limit=_LIMIT)
         return rows
 
     def sweep(self, now: float) -> None:
@@ -135,7 +135,7 @@ class Pickup:
             known = None if self._takes is ALL else tuple(registry.flows)
             orphans = self._store.executions.orphans
             found = orphans(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
-            found += self._store.executions.frozen(project=self._project, stack=stack, limit=_LIMIT)
+            found += self._store.executions.frozen(stack=stack, limit=_LIMIT)
             self._swept_at = now
             self.has_orphans_left = not self._pick_up(found)
 

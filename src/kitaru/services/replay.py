@@ -13,7 +13,6 @@ from kitaru.core.ports import EncodedInputs, Values
 from kitaru.core.replay import Action, Override, ReplayPlan, Reuse, to_json
 from kitaru.core.rows import Encoded, ExecutionRow
 from kitaru.core.states import Status
-from kitaru.engine.binding import Binder
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruStateError, KitaruUsageError
 from kitaru.services.active import Active
@@ -30,10 +29,13 @@ Overrides = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A replay that can be started: all that may be refused has been looked at, nothing is recorded."""
+    """A replay that can be started: all that may be refused has been looked at, nothing is recorded.
+
+    ``definition`` is None where the source runs from a snapshot: so does its replay, and the flow is not at hand.
+    """
 
     source: ExecutionRow
-    definition: FlowDefinition
+    definition: FlowDefinition | None
     inputs: EncodedInputs
     plan: ReplayPlan
     asked: str
@@ -63,14 +65,14 @@ def prepare_replay(
             f"execution {source.execution_id} is {source.status} and cannot be replayed before it stands still. "
             "Wait for its end, or cancel it."
         )
-    definition = load_flow(source.flow_ref)
+    definition = load_flow(source.flow_ref) if source.snapshot == wiring.settings.snapshot else None
     calls = wiring.store.calls.memo(source.execution_id)
     changed: tuple[Override, ...] = () if overrides is None else read_overrides(overrides, calls, wiring.values)
     planned = plan(calls, from_=from_, overrides=changed, reuse=reuse)
     return Prepared(
         source=source,
         definition=definition,
-        inputs=_flow_inputs(definition.binder, definition.name, source, flow_inputs, wiring.values),
+        inputs=_flow_inputs(definition, source, flow_inputs, wiring.values),
         plan=ReplayPlan(original_exec_id=source.execution_id, flow=source.flow, calls=planned),
         asked=to_json(from_, reuse, changed),
     )
@@ -104,6 +106,8 @@ def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) 
         tags=source.tags,
         replay=prepared.asked,
         priority=source.priority,
+        deployment_version=source.deployment_version,
+        snapshot=source.snapshot,
     )
     copied = tuple(call.call_id for call in prepared.plan.calls if call.action is Action.REUSE)
     _keep_blobs(wiring, source.execution_id, frozenset(copied))
@@ -114,7 +118,7 @@ def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) 
     return row.execution_id, active
 
 
-def _go_on(wiring: Wiring, definition: FlowDefinition, row: ExecutionRow) -> Active | None:
+def _go_on(wiring: Wiring, definition: FlowDefinition | None, row: ExecutionRow) -> Active | None:
     """The id is recorded already: check that the same is meant, and see that it goes on."""
     existing = wiring.store.executions.get(row.execution_id)
     same = existing is not None and (
@@ -144,21 +148,25 @@ def _keep_blobs(wiring: Wiring, source_id: str, copied: frozenset[str]) -> None:
 
 
 def _flow_inputs(
-    binder: Binder, flow: str, source: ExecutionRow, given: Mapping[str, object], values: Values
+    definition: FlowDefinition | None, source: ExecutionRow, given: Mapping[str, object], values: Values
 ) -> EncodedInputs:
     """The source's inputs with some replaced, as the flow takes them now."""
+    if definition is None and not given:
+        return EncodedInputs(source.inputs, source.input_digest, opaque=False)
     arguments = values.decode_inputs(source.inputs)
-    extra = next((p.name for p in binder.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD), None)
+    binder = None if definition is None else definition.binder
+    parameters: Mapping[str, inspect.Parameter] = {} if binder is None else binder.parameters
+    known = arguments if binder is None else parameters
+    extra = next((one.name for one in parameters.values() if one.kind is inspect.Parameter.VAR_KEYWORD), None)
     for name, value in given.items():
-        if name in binder.parameters and name != extra:
+        if name in known and name != extra:
             arguments[name] = value
         elif extra is not None:
             arguments[extra] = {**_mapping(arguments.get(extra)), name: value}
         else:
-            raise KitaruUsageError(
-                f"flow {flow} has no input {name!r}; it has {', '.join(binder.parameters) or 'none'}."
-            )
-    return values.encode_inputs(binder.bind(*binder.unbind(arguments)), allow_opaque=False)
+            raise KitaruUsageError(f"flow {source.flow} has no input {name!r}; it has {', '.join(known) or 'none'}.")
+    bound = arguments if binder is None else binder.bind(*binder.unbind(arguments))
+    return values.encode_inputs(bound, allow_opaque=False)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

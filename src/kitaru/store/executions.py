@@ -147,9 +147,17 @@ def conditions(given: tuple[str, ...], statuses: int) -> str:
 
 # Executions of snapshots for which nobody lives, or that are nobody's yet, oldest first.
 FROZEN = f"""{_EXECUTION}
-WHERE snapshot IS NOT NULL AND status IN ('pending', 'running') AND project = :project AND stack = :stack
+WHERE snapshot IS NOT NULL AND status IN ('pending', 'running') AND stack = :stack
     AND (({_ORPHAN}) OR (status = 'pending' AND runner_id IS NULL))
 ORDER BY created_at, execution_id LIMIT :limit
+"""
+
+# Executions of snapshots whose timer is due, and for which nobody lives.
+FROZEN_DUE = f"""{_EXECUTION}
+WHERE status = 'waiting' AND due_at <= kitaru_now() AND snapshot IS NOT NULL AND stack = :stack AND NOT EXISTS (
+    SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now()
+)
+ORDER BY due_at LIMIT :limit
 """
 
 
@@ -238,10 +246,11 @@ class SqlExecutions:
         parameters = {"project": project, "stack": stack, "limit": limit}
         return self._of_flows(unowned, parameters, flow_refs)
 
-    def frozen(self, *, project: str, stack: str, limit: int) -> _Rows:
+    def frozen(self, *, stack: str, limit: int) -> _Rows:
         self._runners.bury()
-        parameters = {"project": project, "stack": stack, "limit": limit}
-        return self._rows(self._database.read(FROZEN, parameters))
+        parameters = {"stack": stack, "limit": limit}
+        found = [*self._database.read(FROZEN, parameters), *self._database.read(FROZEN_DUE, parameters)]
+        return self._rows(found)
 
     def _of_flows(
         self, statement: Callable[[int], str], parameters: Mapping[str, object], flow_refs: Sequence[str]
