@@ -26,13 +26,13 @@ def shown(name: str) -> tuple[object, str]:
 
 def test_s1_8_without_any_layer_every_setting_is_a_default(home: Path, folder: Path) -> None:
     assert {one.name: (one.value, one.source) for one in kitaru.info()} == {
-        "limits": ("{}", "default"),
         "home": (str(home), "KITARU_HOME"),
         "store": (f"sqlite:///{home / 'kitaru.db'}", "default"),
         "artifacts": (str(home / "artifacts"), "default"),
         "allow_pickle": (False, "default"),
         "max_threads": (512, "default"),
         "max_flows": (64, "default"),
+        "limits": ("{}", "default"),
         "project": (str(folder), "working directory"),
         "stack": ("local", "default"),
         "retries": (0, "default"),

@@ -218,9 +218,11 @@ def test_s6_3_a_worker_runs_no_more_at_once_than_it_has_places(scripts: Scripts)
 def test_s6_3_a_flow_that_cannot_be_loaded_here_is_left_to_others(scripts: Scripts, tmp_path: Path) -> None:
     submit(scripts, "quick", "a")
     (scripts.folder / "agent.py").rename(scripts.folder / "away")
+    scripts.write("other.py", AGENT)
+    scripts.write("submit_other.py", SUBMIT.replace("agent", "other"))
+    scripts.run("submit_other.py", "quick", "b")
     with a_worker(scripts) as child:
-        until(lambda: wiring().store.runners.serves("fleet"))
-        assert not threading.Event().wait(0.5)
+        finished("b")  # which is younger
         errors = end(child)
     assert "agent:quick" in errors
     assert KitaruClient().executions.get("a").status is Status.PENDING

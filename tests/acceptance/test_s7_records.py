@@ -33,7 +33,7 @@ PROPERTIES: dict[type, set[str]] = {
 
 @pytest.mark.parametrize("record", FIELDS, ids=lambda record: record.__name__)
 def test_s7_2_the_fields_of_the_records_are_these_and_no_others(record: type) -> None:
-    public = [field.name for field in dataclasses.fields(record) if not field.name.startswith("load")]
+    public = [field.name for field in dataclasses.fields(record) if not field.name.startswith(("load", "plain"))]
     assert public == FIELDS[record].split()
     shown = {name for name in vars(record) if not name.startswith("_") and name not in record.__annotations__}
     assert shown - {"load"} == PROPERTIES.get(record, set())

@@ -179,3 +179,11 @@ def test_an_unknown_execution_is_not_deleted(store: Store) -> None:
 def test_stacks_are_none_at_first(store: Store) -> None:
     assert store.stacks.list() == []
     assert store.stacks.active() is None
+
+
+def test_the_statuses_of_many_are_told_in_one_answer(store: Store) -> None:
+    names = [f"e{number}" for number in range(1100)]
+    create(store, *(execution(name) for name in names))
+    found = store.executions.statuses([*names, "no such"])
+    assert found == dict.fromkeys(names, Status.PENDING)
+    assert store.executions.statuses([]) == {}

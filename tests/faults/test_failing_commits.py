@@ -80,7 +80,7 @@ def _until_written() -> None:
     _until_nothing_runs()
     wiring().runner.beat()
     _until_nothing_runs()
-    assert wiring().runner._unwritten == []
+    assert not wiring().runner.unsettled
 
 
 def _until_nothing_runs() -> None:

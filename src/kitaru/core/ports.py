@@ -78,6 +78,10 @@ class Executions(Protocol):
         """The status alone: what a waiting handle asks, often."""
         ...
 
+    def statuses(self, execution_ids: Sequence[str]) -> Mapping[str, Status]:
+        """The statuses of those that exist."""
+        ...
+
     def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> list[ExecutionRow]:
         """Newest first. ``after`` is the id of the last row of the page before."""
         ...

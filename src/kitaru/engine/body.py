@@ -29,7 +29,13 @@ from kitaru.engine.memo import Memo
 from kitaru.engine.procedure import as_recorded
 from kitaru.engine.run import Run, Shared
 from kitaru.engine.signals import Signal, StoreLost
-from kitaru.errors import FailureOrigin, KitaruDivergenceError, KitaruSerializationError, KitaruStoreError
+from kitaru.errors import (
+    FailureOrigin,
+    KitaruDivergenceError,
+    KitaruExecutionError,
+    KitaruSerializationError,
+    KitaruStoreError,
+)
 
 
 class Outcome(NamedTuple):
@@ -174,5 +180,7 @@ def unwritten(shared: Shared, error: BaseException) -> Outcome:
     if isinstance(error, StoreUnavailable):
         return Outcome(None, error=error)
     origin = FailureOrigin.STORE if isinstance(error, KitaruStoreError) else FailureOrigin.RUNTIME
+    if isinstance(error, KitaruExecutionError) and error.failure_origin is not None:
+        origin = error.failure_origin
     end = StatusChanged(Status.FAILED, shared.clock.now(), failure=failure_of(error, origin, shared.values))
     return Outcome(None, error=error, unwritten=end)

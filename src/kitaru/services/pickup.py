@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _LIMIT = 100
 _REFUSED_SECONDS = 30.0
-_LOOK_SECONDS = 1.0  # that something has changed is a hint, which may not come
+LOOK_SECONDS = 1.0
+"""How often a runner looks although nothing seems to have changed: hints may not come."""
+
 _log = logging.getLogger("kitaru.worker")
 
 
@@ -95,7 +97,7 @@ class Pickup:
         executions = self._store.executions
         rows: list[ExecutionRow] = []
         now = self._clock.monotonic()
-        look = self._changed or now - self._looked_at >= _LOOK_SECONDS
+        look = self._changed or now - self._looked_at >= LOOK_SECONDS
         if look:
             self._changed, self._looked_at = False, now
             rows += self._pending(runner_id, stack)
@@ -107,9 +109,9 @@ class Pickup:
 
     def _pending(self, runner_id: str, stack: str) -> list[ExecutionRow]:
         executions = self._store.executions
-        if self._takes is ALL and self._runner.places > 0:
+        if self._takes is ALL and self._runner.places.free > 0:
             refused = tuple(one for one in self._refused if self._was_refused(one))
-            limit = self._runner.places
+            limit = self._runner.places.free
             heard, self._take_was_heard = self._take_was_heard, False
             self._taken.update(
                 self._store.runners.take(runner_id, project=self._project, stack=stack, apart_from=refused, limit=limit)

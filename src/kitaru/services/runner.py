@@ -1,6 +1,6 @@
 """This process as a runner: its lease, the executions it runs, and what has to happen beside them.
 
-Owned here: ``_active`` and ``_counted``, under ``_lock``. One thread (the heartbeat) renews the lease,
+Owned here: ``_active`` and ``_leaving``, under ``_lock``. One thread (the heartbeat) renews the lease,
 notices cancellations and takeovers, shows slow calls, writes ends that the store had refused, and
 picks up what this process is to go on with (``kitaru.services.pickup``).
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from bisect import insort
-from collections import deque
 from collections.abc import Callable
 
 from kitaru.core import redaction
@@ -21,14 +19,15 @@ from kitaru.core.states import Status
 from kitaru.engine.body import Outcome, execute, unwritten
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
-from kitaru.engine.failures import failure_of
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.run import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
 from kitaru.errors import FailureOrigin, KitaruExecutionError, KitaruStateError, KitaruStoreError
 from kitaru.services.active import Active
 from kitaru.services.load import load_flow
-from kitaru.services.pickup import KNOWN, Pickup, Takes
+from kitaru.services.pickup import KNOWN, LOOK_SECONDS, Pickup, Takes
+from kitaru.services.places import Places
+from kitaru.services.unsettled import Unsettled
 from kitaru.stacks.local import at_process_end
 
 _TICK = 0.1
@@ -67,23 +66,20 @@ class Runner:
         snapshot: str | None = None,
     ) -> None:
         self.lease = lease
+        self.unsettled = Unsettled(self, shared)
         self.pickup = Pickup(self, shared.store, shared.clock, project=project, takes=takes, snapshot=snapshot)
         self._shared = shared
-        self._max_flows = max_flows
+        self.places = Places(max_flows)
         self._spawn = spawn
         self._lock = threading.Lock()
         self._active: dict[str, Active] = {}
-        self._queue: deque[Active] = deque()
-        self._unwritten: list[tuple[Active, StatusChanged]] = []
-        self._in_doubt: list[tuple[ExecutionRow, FlowDefinition]] = []
-        self._counted = 0
         self._heartbeat: Heartbeat | None = None
         self._changed = True
+        self._looked_at = 0.0
         self._patient = True
         self._leaving: Signal | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._renewed_at = 0.0
-        self._catching_up = threading.Lock()
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
@@ -104,35 +100,24 @@ class Runner:
         """True while this process is a runner."""
         return self._heartbeat is not None
 
-    @property
-    def places(self) -> int:
-        """How many more top-level executions it may run now."""
-        return self._max_flows - self._counted
-
     def reserve(self) -> bool:
         """Take a place for a top-level flow; False where all are taken."""
-        with self._lock:
-            self._patient = True  # who was interrupted has gone on, and this flow is to finish
-            if self._counted >= self._max_flows:
-                return False
-            self._counted += 1
-            return True
-
-    def release(self) -> None:
-        """Give back a place that was reserved and not used."""
-        with self._lock:
-            self._counted -= 1
+        self._patient = True  # who was interrupted has gone on, and this flow is to finish
+        return self.places.take()
 
     def launch(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> Active:
         """Run an execution that this process owns, in a thread of its own."""
         redaction.know_environment(row.image)
-        active = self._add(row, definition, counted=counted)
+        active = Active(row, definition, counted=counted, hint=self.hint)
+        self._add(active)
         self._start_thread(active)
         return active
 
     def queue(self, row: ExecutionRow, definition: FlowDefinition) -> Active:
         """Run a pending execution once there is a place for it."""
-        active = self._add(row, definition, counted=True, queued=True)
+        active = Active(row, definition, counted=True, hint=self.hint)
+        self._add(active)
+        self.places.wait(active)
         self._fill_places()
         return active
 
@@ -140,9 +125,9 @@ class Runner:
         """Take an execution over and run it; None where somebody else was first."""
         runner_id = self.begin()
         try:
-            claimed = self._claim(row, runner_id, attempt)
+            claimed = self.claim_row(row, attempt)
         except KitaruStoreError:
-            self.doubt(row._replace(runner_id=runner_id), definition)
+            self.unsettled.doubt(row._replace(runner_id=runner_id), definition)
             raise
         return None if claimed is None else self.launch(claimed, definition, counted=False)
 
@@ -154,23 +139,18 @@ class Runner:
         counted = row.parent_id is None
         if counted and not self.reserve():
             return None
-        active = self._add(row, definition, counted=counted)
-        self._thread(active, self._pick_up).start()
+        active = Active(row, definition, counted=counted, hint=self.hint)
+        if self._add(active, unless_there=True):
+            self._thread(active, self._pick_up).start()
+        elif counted:
+            self.places.give_back()
         return active
-
-    def doubt(self, row: ExecutionRow, definition: FlowDefinition) -> None:
-        """The commit failed by which this process was to own an execution; only its answer may have been lost.
-
-        Then the store says that this living process runs it, so nobody else may: the heartbeat looks.
-        """
-        self._in_doubt.append((row, definition))
 
     def active(self, execution_id: str) -> Active | None:
         """The execution, where this process is running it or will, or where the store has not taken its end yet."""
         active = self._active.get(execution_id)
-        if active is None:  # in this order: it is unwritten before it is no longer active
-            active = next((one for one, _ in tuple(self._unwritten) if one.row.execution_id == execution_id), None)
-        return active
+        # In this order: it is unsettled before it is no longer active.
+        return active if active is not None else self.unsettled.active(execution_id)
 
     def attach(self, active: Active, change: int) -> None:
         """Somebody begins (1) or ends (-1) to wait for an execution."""
@@ -184,21 +164,21 @@ class Runner:
         if heartbeat is not None:
             heartbeat.hint()
 
-    def _add(
-        self, row: ExecutionRow, definition: FlowDefinition | None, *, counted: bool, queued: bool = False
-    ) -> Active:
-        active = Active(row, definition, counted=counted, hint=self.hint)
+    def _add(self, active: Active, *, unless_there: bool = False) -> bool:
+        """Keep an execution as one that runs here. ``unless_there``: False where one is kept already."""
         with self._lock:
-            self.pickup.forget(row.execution_id)
-            self._active[row.execution_id] = active
-            if queued:
-                insort(self._queue, active, key=lambda one: -one.row.priority)
+            if unless_there and active.row.execution_id in self._active:
+                return False
+            self.pickup.forget(active.row.execution_id)
+            self._active[active.row.execution_id] = active
             leaving = self._leaving
         if leaving is not None:
             active.leave(leaving)
-        return active
+        return True
 
-    def _claim(self, row: ExecutionRow, runner_id: str, attempt: int) -> ExecutionRow | None:
+    def claim_row(self, row: ExecutionRow, attempt: int) -> ExecutionRow | None:
+        """Own an execution, under the next epoch; None where somebody else was first."""
+        runner_id = self.lease.runner_id
         claimed = Claimed(runner_id, row.status, row.epoch, attempt)
         try:
             self._shared.committer.commit(Commit(row.execution_id, None, (claimed,)))
@@ -236,7 +216,7 @@ class Runner:
             return
         claimed = None
         with contextlib.suppress(KitaruStoreError):  # as `_ended` leaves it, the heartbeat looks what became of it
-            claimed = self._claim(row, self.lease.runner_id, row.attempt)
+            claimed = self.claim_row(row, row.attempt)
         if claimed is None:  # somebody else was first
             active.outcome = Outcome(None)
             self._ended(active)
@@ -257,9 +237,7 @@ class Runner:
             status=Status.FAILED,
             failure_origin=FailureOrigin.INFRASTRUCTURE,
         )
-        failure = failure_of(error, FailureOrigin.INFRASTRUCTURE, self._shared.values)
-        end = StatusChanged(Status.FAILED, self._shared.clock.now(), failure=failure)
-        active.outcome = Outcome(None, error=error, unwritten=end)  # as an end that is still to be written
+        active.outcome = unwritten(self._shared, error)
         self._ended(active)
 
     def _check_was_claimed(self, row: ExecutionRow) -> None:
@@ -291,15 +269,15 @@ class Runner:
             if outcome is not None and isinstance(outcome.signal, Unwound):
                 self.pickup.parked_here(active.row.execution_id)
             if outcome is not None and outcome.unwritten is not None:
-                self._unwritten.append((active, outcome.unwritten))
+                self.unsettled.end_refused(active, outcome.unwritten)
             if self._active.get(active.row.execution_id) is active:
                 del self._active[active.row.execution_id]
-            if active.counted:
-                self._counted -= 1
+        if active.counted:
+            self.places.give_back()
         if outcome is not None and outcome.status is None and outcome.unwritten is None and active.definition:
             # It left without an end. Should the store say all the same that this living process runs it, as
             # where the answer to a claim was lost, nobody else may go on with it.
-            self.doubt(active.row._replace(runner_id=self.lease.runner_id), active.definition)
+            self.unsettled.doubt(active.row._replace(runner_id=self.lease.runner_id), active.definition)
         active.left.set()
         active.finish()
         self.pickup.changed()  # there is a place
@@ -313,18 +291,11 @@ class Runner:
             self._shared.committer.commit(Commit(active.row.execution_id, active.epoch, (end,)))
 
     def _fill_places(self) -> None:
-        while True:
-            with self._lock:
-                if not self._queue or self._counted >= self._max_flows or self._leaving is not None:
-                    return
-                active = self._queue.popleft()
-                self._counted += 1
+        while (active := self.places.next()) is not None:
             try:
-                claimed = self._claim(active.row, self.lease.runner_id, active.row.attempt)
+                claimed = self.claim_row(active.row, active.row.attempt)
             except KitaruStoreError:  # it keeps its turn, and the heartbeat tries again
-                with self._lock:
-                    self._queue.appendleft(active)
-                    self._counted -= 1
+                self.places.put_back(active)
                 return
             if claimed is None:  # cancelled while it was pending
                 active.outcome = Outcome(None)
@@ -337,8 +308,10 @@ class Runner:
 
     def look(self) -> None:
         """Stop what was cancelled or taken over. Asked for by hand where this process has cancelled."""
-        for execution_id, active in list(self._active.items()):
-            status = self._shared.store.executions.status(execution_id)
+        active_ones = dict(self._active)
+        statuses = self._shared.store.executions.statuses(list(active_ones))
+        for execution_id, active in active_ones.items():
+            status = statuses.get(execution_id)
             if status is Status.CANCELLED:
                 active.stop(KitaruCancelled(f"execution {execution_id} was cancelled"))
             elif status is None:
@@ -350,8 +323,8 @@ class Runner:
         if now - self._renewed_at >= self.lease.seconds / BEATS_PER_LEASE:
             self._renew()
             self._renewed_at = now
-        if self._changed and self._active:
-            self._changed = False
+        if self._active and (self._changed or now - self._looked_at >= LOOK_SECONDS):
+            self._changed, self._looked_at = False, now
             self.look()
         older_than = self._shared.clock.now() - _SLOW_CALL
         for active in list(self._active.values()):
@@ -359,11 +332,10 @@ class Runner:
                 active.run.flush_hints(older_than)
             if self._leaving is not None:
                 active.leave(self._leaving)
-        with self._catching_up, contextlib.suppress(KitaruStoreError):
+        with contextlib.suppress(KitaruStoreError):
             # A store that takes no writes for now keeps nobody from what only reads: a parent that waits for
             # a child whose end was not taken is to be told. What is left here is tried again at the next beat.
-            self._write_ends()
-            self._settle_doubts()
+            self.unsettled.settle()
         self._fill_places()
         self._look_at_parked()
         if self._leaving is None and self.pickup.sweep_is_due(now, self.lease.seconds / BEATS_PER_LEASE):
@@ -399,27 +371,6 @@ class Runner:
         for active in list(self._active.values()):
             active.stop(LeaseLost("the lease of this process has run out"))
         self.lease.register()
-
-    def _write_ends(self) -> None:
-        while self._unwritten:
-            active, end = self._unwritten[0]
-            with contextlib.suppress(Refusal):  # somebody else has taken it over, or it was cancelled
-                self._shared.committer.commit(Commit(active.row.execution_id, active.epoch, (end,)))
-            self._unwritten.pop(0)
-
-    def _settle_doubts(self) -> None:
-        while self._in_doubt:
-            row, definition = self._in_doubt[0]
-            found = self._shared.store.executions.get(row.execution_id)
-            if found is not None and found.runner_id == row.runner_id and self.active(row.execution_id) is None:
-                if found.status is Status.RUNNING:
-                    # Under the next epoch: should anything here still write under this one, it is refused.
-                    claimed = self._claim(found, self.lease.runner_id, found.attempt)
-                    if claimed is not None:
-                        self.launch(claimed, definition, counted=False)
-                elif found.status is Status.PENDING and found.epoch == 0:  # one that had begun is found by `pickup`
-                    self.queue(found, definition)
-            self._in_doubt.pop(0)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
@@ -465,26 +416,21 @@ class Runner:
         signal = HandedBack("this process ends; another runner goes on with the execution")
         with self._lock:
             self._leaving = signal
+            # What is only in the line has not begun: it is left pending, which the end of the lease makes anybody's.
+            for active in self.places.close():
+                self._active.pop(active.row.execution_id, None)
+                active.left.set()
         clock = self._shared.clock
         deadline = clock.monotonic() + grace
         while (left := deadline - clock.monotonic()) > 0 and (waiting := self._snapshot()):
             for active in waiting:
                 active.leave(signal)
-            self._first_queued_leave()
             clock.wait(waiting[0].left, min(left, _TICK))
         for active in self._snapshot():
             active.stop(signal)
         for active in self._snapshot():
             clock.wait(active.left, max(0.0, deadline + _CLEAN_UP_SECONDS - clock.monotonic()))
         self.end()
-
-    def _first_queued_leave(self) -> None:
-        """What is only queued has not begun: it is left pending, which the end of the lease makes anybody's."""
-        with self._lock:
-            for active in self._queue:
-                self._active.pop(active.row.execution_id, None)
-                active.left.set()
-            self._queue.clear()
 
     def end(self) -> None:
         """Stop being a runner: others can go on at once with what still runs here."""

@@ -201,9 +201,9 @@ def launch(
         wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(owned, copied),)))
     except BaseException as error:
         if place and not is_child:
-            runner.release()
+            runner.places.give_back()
         if isinstance(error, KitaruStoreError):
-            runner.doubt(owned, definition)
+            runner.unsettled.doubt(owned, definition)
         raise
     crash_point("after_create")
     if place:

@@ -29,6 +29,13 @@ GET_EXECUTION = f"{_EXECUTION} WHERE execution_id = :execution_id"
 # The status alone.
 GET_STATUS = "SELECT status FROM executions WHERE execution_id = :execution_id"
 
+
+def get_statuses(count: int) -> str:
+    """The statuses of so many executions, ``:id_0`` and so on."""
+    ids = ", ".join(f":id_{index}" for index in range(count))
+    return f"SELECT execution_id, status FROM executions WHERE execution_id IN ({ids})"
+
+
 # Executions, newest first; ``list_executions`` puts the conditions in.
 _LIST_EXECUTIONS = f"{_EXECUTION} WHERE {{conditions}} ORDER BY created_at DESC, execution_id DESC LIMIT :limit"
 
@@ -215,6 +222,17 @@ class SqlExecutions:
     def status(self, execution_id: str) -> Status | None:
         found = self._database.read(GET_STATUS, {"execution_id": execution_id})
         return rows.status_of(found[0][0]) if found else None
+
+    def statuses(self, execution_ids: Sequence[str]) -> Mapping[str, Status]:
+        found: dict[str, Status] = {}
+        for first in range(0, len(execution_ids), _MOST_AT_ONCE):
+            part = execution_ids[first : first + _MOST_AT_ONCE]
+            parameters = {f"id_{index}": execution_id for index, execution_id in enumerate(part)}
+            found |= {
+                execution_id: rows.status_of(status)
+                for execution_id, status in self._database.read(get_statuses(len(part)), parameters)
+            }
+        return found
 
     def list(self, where: ExecutionFilter, *, limit: int, after: str | None) -> _Rows:
         if where.statuses == ():

@@ -62,3 +62,24 @@ def test_a_listener_is_called_once_however_often_an_execution_is_finished_and_a_
     active.finish()
     active.on_done(partial(called.append, "late"))
     assert called == ["early", "late"]
+
+
+def test_s6_3_an_execution_that_has_just_begun_here_is_not_picked_up_by_a_late_look() -> None:
+    hold, begun = threading.Event(), threading.Event()
+
+    @flow
+    def agent() -> None:
+        begun.set()
+        assert hold.wait(30)
+
+    handle = agent.run()
+    assert begun.wait(30)
+    runner = wiring().runner
+    running = runner.active(handle.exec_id)
+    row = wiring().store.executions.get(handle.exec_id)
+    assert row is not None
+    runner.pick_up(row, agent.definition)
+    assert runner.active(handle.exec_id) is running
+    hold.set()
+    handle.wait(30)
+    assert runner.places.free == wiring().settings.max_flows
