@@ -26,7 +26,7 @@ FIELDS: dict[type, str] = {
     Drift: "call_id recorded_call_id input recorded given",
 }
 PROPERTIES: dict[type, set[str]] = {
-    Execution: {"checkpoints", "attempts", "inputs", "result", "failure_origin", "metadata", "drift"},
+    Execution: {"checkpoints", "attempts", "inputs", "result", "failure_origin", "metadata", "drift", "waits"},
     CheckpointCall: {"inputs", "output", "duration"},
 }
 
