@@ -143,6 +143,19 @@ def slowly(number: int) -> int:
 
 
 @checkpoint(runtime="isolated", cache=False)
+def uses_secret(*, fails: bool) -> dict[str, str]:
+    token = kitaru.secret("TOKEN")
+    print("the token is", token)
+    logging.getLogger("agent").warning("calling with %s", token)
+    kitaru.progress(f"using {token}")
+    kitaru.log(header=f"Bearer {token}")
+    kitaru.save("request", {"auth": token, "long": "x" * 100_000 + token})
+    if fails:
+        raise Refused(401, f"for {token}")
+    return {"token": token}
+
+
+@checkpoint(runtime="isolated", cache=False)
 def asks() -> None:
     kitaru.wait("go")
 

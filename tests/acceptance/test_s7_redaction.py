@@ -19,8 +19,9 @@ from pydantic import BaseModel
 import kitaru
 from kitaru import KitaruClient, KitaruSerializationError, KitaruUsageError, checkpoint, flow
 from kitaru.services import wiring as process
+from tests.acceptance import apart
 from tests.acceptance.gates import until
-from tests.acceptance.runs import TIMEOUT, Breakage, failure_of, record, retried
+from tests.acceptance.runs import TIMEOUT, Breakage, Program, failure_of, record, retried
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -207,6 +208,58 @@ def test_a_failing_flow_leaves_no_trace() -> None:
         assert attempt.failure is not None
         assert attempt.failure.message == f"401 for {MARK}"
         assert f"cause {MARK}" in str(attempt.failure.traceback)
+
+
+@flow
+def isolated_flow(fails: bool) -> Any:
+    try:
+        return apart.uses_secret(fails=fails)
+    except apart.Refused as error:
+        return str(error)
+
+
+@pytest.mark.usefixtures("leaves_no_trace")
+@pytest.mark.parametrize(("fails", "expected"), [(False, {"token": MARK}), (True, f"401: for {MARK}")])
+def test_an_isolated_checkpoint_leaves_no_trace(fails: bool, expected: Any) -> None:
+    handle = isolated_flow.run(fails)
+    assert handle.wait(timeout=TIMEOUT) == expected
+    lines = [entry.message for entry in KitaruClient().executions.logs(handle.exec_id)]
+    assert f"the token is {MARK}" in lines
+    assert f"calling with {MARK}" in lines
+
+
+PROCESS_STACK = """
+import os
+import kitaru
+
+
+@kitaru.checkpoint(cache=False)
+def use():
+    print("the token is", os.environ["TOKEN"])
+    return os.environ["TOKEN"]
+
+
+@kitaru.flow
+def uses():
+    return use()
+
+
+if __name__ == "__main__":
+    kitaru.create_stack("apart", "process")
+    print("result", uses.run(stack="apart", image={"secret_environment_from": ["TOKEN"]}).wait(timeout=60))
+"""
+
+
+@pytest.mark.usefixtures("leaves_no_trace")
+def test_a_child_process_that_has_a_secret_in_its_environment_leaves_no_trace(tmp_path: Path) -> None:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    program = Program(folder, PROCESS_STACK)
+    # The child has not read the secret, it has found it: that counts as well.
+    setting = Program(folder, f"import kitaru\nkitaru.KitaruClient().secrets.set('TOKEN', {TOKEN!r})\n", "setting.py")
+    assert setting.run().returncode == 0
+    assert f"result {MARK}" in (done := program.run()).stdout, done.stderr
 
 
 @pytest.mark.usefixtures("leaves_no_trace")

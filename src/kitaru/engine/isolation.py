@@ -214,6 +214,7 @@ class _Conversation:
             "identity": list(call.identity),
             "is_replay": run.is_replay,
             "stack": run.row.stack,
+            "project": run.row.project,
             "secrets": {} if redaction.present is None else dict(redaction.present.names),
             **self._child.moved(),
         }

@@ -33,7 +33,7 @@ class RemoteRun:
         self.ids = ids
         self.execution_id: str = request["execution_id"]
         self.is_replay: bool = request["is_replay"]
-        self.row = SimpleNamespace(stack=request["stack"])
+        self.row = SimpleNamespace(stack=request["stack"], project=request["project"])
         self.outputs: set[Output] = set()
 
     def needing_the_store(self) -> AbstractContextManager[None]:
