@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -278,6 +280,45 @@ def test_s2_2_a_task_group_that_cancels_a_call_kills_its_child(tmp_path: Path) -
     assert run(body).wait(PATIENCE) == "cancelled"
     for pid in marks.read_text().split():
         until(lambda pid=pid: not is_alive(pid))
+
+
+def test_s2_8_a_child_that_left_while_it_was_idle_costs_no_attempt() -> None:
+    def body() -> tuple[int, int]:
+        first = apart.pid()
+        os.kill(first, signal.SIGKILL)
+        until(lambda: not is_alive(str(first)))
+        return first, apart.pid()
+
+    handle = run(body)
+    first, second = handle.wait(PATIENCE)
+    assert first != second
+    assert [len(call.attempts) for call in record(handle).checkpoints] == [1, 1]
+    assert [call.attempts[0].status for call in record(handle).checkpoints] == [CallStatus.COMPLETED] * 2
+
+
+def test_s2_8_where_no_process_can_be_started_the_attempt_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> str:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        try:
+            apart.pid()
+        except ChildProcessError as error:
+            return str(error)
+        return ""
+
+    assert "no process could be started for pid" in run(body).wait(PATIENCE)
+
+
+def test_s2_8_where_the_child_cannot_begin_the_attempt_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def body() -> str:
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+        try:
+            apart.pid()
+        except ChildProcessError as error:
+            return str(error)
+        return ""
+
+    (tmp_path / "kitaru.py").write_text("raise SystemExit(3)")
+    assert "ended with exit code 3 before it could begin" in run(body).wait(PATIENCE)
 
 
 def test_s3_2_recorded_results_of_it_are_reused(tmp_path: Path) -> None:

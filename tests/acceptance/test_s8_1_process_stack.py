@@ -217,6 +217,22 @@ def test_s6_3_what_a_killed_parent_has_left_pending_is_run_by_the_next_process_o
     assert KitaruClient().executions.get("left").status == "completed"
 
 
+def test_s6_3_a_worker_of_the_stack_runs_its_executions_in_processes_too(scripts: Scripts) -> None:
+    scripts.write("main.py", """
+        import os, flows
+        from kitaru.services import runner
+        runner.Runner.pick_up = lambda *_: os._exit(9)
+        flows.where.run(1, stack="apart", execution_id="left")
+    """)  # fmt: skip
+    scripts.run("main.py", code=9)
+    with scripts.started("-m", "kitaru.worker", "--stack", "apart") as worker:
+        until(lambda: KitaruClient().executions.get("left").status == "completed")
+        pid, parent, *_ = KitaruClient().executions.get("left").result
+        assert (pid != worker.process.pid, parent) == (True, worker.process.pid)
+        worker.process.terminate()
+        worker.process.wait(PATIENCE)
+
+
 def test_s1_10_a_child_flow_runs_in_the_process_of_its_parent_or_on_its_own_stack(scripts: Scripts) -> None:
     assert python(scripts, 'print(flows.parent.run(stack="apart").wait(60))') == ["70"]
 

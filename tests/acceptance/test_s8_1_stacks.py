@@ -53,6 +53,22 @@ def test_s8_1_a_flow_runs_on_a_stack_of_kind_local_and_records_it() -> None:
     assert kitaru.current_stack().name == "local"
 
 
+def test_s8_1_a_stack_that_is_made_anew_with_another_kind_is_the_new_one_at_once() -> None:
+    @flow
+    def where() -> str:
+        return "here"
+
+    kitaru.create_stack("dev", "local")
+    assert where.run(stack="dev").wait(PATIENCE) == "here"
+    kitaru.delete_stack("dev")
+    kitaru.create_stack("dev", "worker")
+    with pytest.raises(KitaruUsageError, match="uses other processes"):
+        where.run(stack="dev")
+    kitaru.delete_stack("dev")
+    kitaru.create_stack("dev", "local")
+    assert where.run(stack="dev").wait(PATIENCE) == "here"
+
+
 @pytest.mark.parametrize("name", ["local", "dev"])
 def test_s8_1_a_taken_name_is_refused(name: str) -> None:
     kitaru.create_stack("dev", "local")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

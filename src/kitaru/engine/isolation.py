@@ -12,13 +12,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kitaru.core import redaction
 from kitaru.core.failure import Failure
@@ -32,6 +31,9 @@ from kitaru.engine.output import output_of
 from kitaru.engine.procedure import Ended, timed_out
 from kitaru.engine.run import Run
 from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruSerializationError
+
+if TYPE_CHECKING:
+    import subprocess
 
 _MODULE = "kitaru.worker.isolated"  # of a higher layer: it is started, not imported
 _END_SECONDS = 1.0
@@ -66,7 +68,11 @@ class Isolation:
             run.has_isolated = True
             run.on_signal(lambda: self._stop(lambda busy: busy.run is run))
         while True:
-            child = self._take(scope)
+            try:
+                child = self._take(scope)
+            except OSError as error:  # no memory, no process, no descriptor
+                failed = ChildProcessError(f"no process could be started for {call.call_id}: {error}")
+                return Ended(None, failed, FailureOrigin.INFRASTRUCTURE)
             keep = False
             try:
                 ended, keep = _Conversation(child, call, scope).hold()
@@ -94,6 +100,9 @@ class Isolation:
                 _check(scope)
                 self._changed.wait()
             _check(scope)
+            for left in [idle for idle in self._idle if idle.has_left()]:
+                self._idle.remove(left)
+                left.end()
             child = self._idle.pop() if self._idle else _Child(self._environment())
             self._busy[child] = scope
             return child
@@ -126,17 +135,23 @@ class _Child:
     """A child process. In a session of its own, so that what it starts ends with it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        import subprocess  # noqa: PLC0415  # some ms at every start, and few processes come here
+
         ours, theirs = socket.socketpair()
-        with theirs:
-            fd = theirs.fileno()
-            self._process = subprocess.Popen(  # noqa: S603  # our own module
-                [sys.executable, "-m", _MODULE, str(fd)],
-                pass_fds=(fd,),
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
         self.channel = Channel(ours)
+        try:
+            with theirs:
+                fd = theirs.fileno()
+                self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603  # our own module
+                    [sys.executable, "-m", _MODULE, str(fd)],
+                    pass_fds=(fd,),
+                    env={**os.environ, **environment},
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+        except BaseException:
+            self.channel.close()
+            raise
         self.fresh = True
         self._lock = threading.Lock()
         self._place: Mapping[str, Any] = {"environ": dict(os.environ), "cwd": str(Path.cwd())}
@@ -161,11 +176,17 @@ class _Child:
 
     def ended(self) -> int:
         """The return code of a process that has closed its end; it is killed where it has done no more than that."""
+        import subprocess  # noqa: PLC0415  # as above
+
         try:
             return self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             return self._process.wait()
+
+    def has_left(self) -> bool:
+        """True where it has been idle for so long that it has ended."""
+        return self._process.poll() is not None
 
 
 class _Conversation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -318,6 +319,8 @@ def _isolated(runtime: Runtime, reference: str, where: str) -> Isolated | None:
         return None
     if runtime != "isolated" and not isinstance(runtime, Isolated):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise KitaruUsageError(f"{where}: runtime={runtime!r}: 'inline', 'isolated' or Isolated(...) is expected.")
+    if os.name != "posix":
+        raise KitaruUsageError(f"{where}: isolated checkpoints need a POSIX system (Linux, macOS).")
     if not can_be_found(reference):
         raise KitaruUsageError(f"{where}: an isolated checkpoint runs in a child process. {UNFINDABLE}")
     return Isolated() if runtime == "isolated" else runtime

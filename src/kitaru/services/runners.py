@@ -10,13 +10,14 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitaru.core.image import ImageSettings
 from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
 from kitaru.core.rows import ExecutionRow
+from kitaru.core.stack import Stack
 from kitaru.core.states import Status
 from kitaru.engine.failures import failure_of
 from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruUsageError
@@ -43,33 +44,38 @@ class Runners:
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
         self._lock = threading.Lock()
-        self._others: dict[str, Runner] = {}
+        self._others: dict[str, tuple[Stack, Runner]] = {}
 
     def of(self, stack: str) -> Runner | None:
         """The runner for a stack; None where its executions are left to workers, or where it is gone."""
         main = self._wiring.runner
         if stack == main.lease.stack:
             return main
+        try:
+            found = replace(get_stack(self._wiring, stack), active=False)
+            kind = kind_named(found.kind)
+        except (KitaruNotFoundError, KitaruUsageError):
+            return None
         with self._lock:
-            if stack not in self._others:
-                try:
-                    found = get_stack(self._wiring, stack)
-                    kind = kind_named(found.kind)
-                except (KitaruNotFoundError, KitaruUsageError):
-                    return None
-                if kind.place == "worker":
-                    return None
-                host = Host(self._wiring, stack)
-                start = partial(kind.start, found)
-                self._others[stack] = self._wiring.new_runner(
-                    stack, max_flows=kind.places(found), spawn=lambda row: start(row, host)
-                )
-            return self._others[stack]
+            known = self._others.get(stack)
+            if known is not None and known[0] == found:
+                return known[1]
+            if known is not None:  # the stack was deleted, so nothing ran there any more, and made anew
+                del self._others[stack]
+                known[1].end()
+            if kind.place == "worker":
+                return None
+            host = Host(self._wiring, stack)
+            runner = self._wiring.new_runner(
+                stack, max_flows=kind.places(found), spawn=lambda row: kind.start(found, row, host)
+            )
+            self._others[stack] = found, runner
+            return runner
 
     def all(self) -> list[Runner]:
         """Every runner of this process."""
         with self._lock:
-            return [self._wiring.runner, *self._others.values()]
+            return [self._wiring.runner, *(runner for _, runner in self._others.values())]
 
     def active(self, execution_id: str) -> Active | None:
         """The execution, where this process is running it or will: see ``Runner.active``."""
@@ -77,9 +83,9 @@ class Runners:
 
     def attach(self, active: Active, change: int) -> None:
         """See ``Runner.attach``."""
-        runner = self.of(active.row.stack)
-        if runner is not None:
-            runner.attach(active, change)
+        self._wiring.runner.attach(active, change)  # always this one: the count is guarded by its lock
+        for runner in self.all():
+            runner.hint()
 
 
 class Host:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from kitaru.core.ports import StackHost
 from kitaru.core.processes import end_session, how_it_ended
@@ -18,6 +17,9 @@ from kitaru.core.rows import ExecutionRow
 from kitaru.core.stack import Stack
 from kitaru.errors import KitaruUsageError
 from kitaru.stacks.kinds import check_options
+
+if TYPE_CHECKING:
+    import subprocess
 
 MOST_DEATHS = 3
 """How often the process of one execution may die before the execution counts as failed."""
@@ -118,6 +120,8 @@ class ProcessChild:
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        import subprocess  # noqa: PLC0415  # some ms at every start, and few processes come here
+
         return subprocess.Popen(  # noqa: S603  # our own module, and an id that was checked
             self._command,
             cwd=self._folder,

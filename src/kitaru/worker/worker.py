@@ -16,7 +16,9 @@ from kitaru.core.rows import ExecutionRow
 from kitaru.engine.leases import LEASE_SECONDS
 from kitaru.services.pickup import ALL
 from kitaru.services.settings import read_settings
+from kitaru.services.stacks import get_stack
 from kitaru.services.wiring import Wiring, install
+from kitaru.stacks.kinds import kind_named
 from kitaru.worker.stopping import on_termination
 
 GRACE_SECONDS = 30.0
@@ -54,18 +56,23 @@ def run_worker(
     Args:
         stack: The stack.
         concurrency: How many executions run at once.
-        isolated: Each in a process of its own, and not in threads of this one.
+        isolated: Each in a process of its own, and not in threads of this one. On a stack of kind ``process`` always.
         grace: Seconds that calls under way may take at the end; a second signal ends at once.
         lease_seconds: After so long without a sign of life, others take over what this worker runs.
     """
+
+    def spawn(row: ExecutionRow) -> ChildProcess | None:
+        return ChildProcess(row) if isolated else None
+
     settings = read_settings({"max_flows": concurrency})
     wiring = Wiring(
         settings,
         stack=stack,
         takes=ALL,
         lease_seconds=lease_seconds,
-        spawn=ChildProcess if isolated else lambda _: None,
+        spawn=spawn,
     )
+    isolated = isolated or kind_named(get_stack(wiring, stack).kind).place == "process"
     install(wiring)
     ended = threading.Event()
 
