@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kitaru.core.mutations import CallRecorded, Claimed, StatusChanged, Suspended
-from kitaru.core.ports import Store
+from kitaru.core.ports import Ask, Store
+from kitaru.core.rows import LimitRow
 from kitaru.core.states import Status
 from tests.contract.stores import SECOND, START, ManualClock, call, commit, create, execution, runner, start
 
@@ -179,3 +180,16 @@ def test_s5_2_what_is_woken_is_its_living_runners_to_go_on_with_else_anybodys(st
         assert commit(store, 1, StatusChanged(Status.COMPLETED, START), execution_id=f"child of {name}") is None
     assert [row.execution_id for row in store.executions.pending(runner_id="alive", limit=9)] == ["parked"]
     assert _take(store, "alive") == ["abandoned"]
+
+
+def test_what_would_only_wait_under_a_limit_of_its_flow_or_stack_is_left(store: Store) -> None:
+    store.limits.set(LimitRow("flow:full", 1, None, declared=False))
+    store.limits.set(LimitRow("flow:roomy", 2, None, declared=False))
+    for number, flow in enumerate(("full", "roomy", "free")):
+        start(store, flow)
+        assert store.limits.take((), joining=[Ask(flow, "", 1, 0, (f"flow:{flow}",))]) is not None
+        create(store, execution(f"next-{flow}", flow=flow, created_at=START + number))
+    taken = store.runners.take("runner", project="project", stack="local", apart_from=(), limit=10)
+    assert sorted(taken) == ["next-free", "next-roomy"]
+    commit(store, 1, StatusChanged(Status.COMPLETED, START, result="1"), execution_id="full")
+    assert store.runners.take("runner", project="project", stack="local", apart_from=(), limit=10) == ["next-full"]
