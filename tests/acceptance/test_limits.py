@@ -273,6 +273,27 @@ def test_a_handled_failure_frees_its_place() -> None:
     assert agent.run().wait(PATIENCE) == 1
 
 
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_call_that_ends_without_a_record_frees_its_place(submitted: bool) -> None:
+    kitaru.configure(limits={"api": {"at_once": 1}})
+
+    @checkpoint(limit="api")
+    def leaving() -> None:
+        raise SystemExit("not recorded")
+
+    @checkpoint(limit="api")
+    def next_one() -> str:
+        return "done"
+
+    @flow
+    def agent() -> str:
+        with pytest.raises(SystemExit):
+            leaving.submit().result() if submitted else leaving()
+        return next_one()
+
+    assert agent.run().wait(PATIENCE) == "done"
+
+
 def test_an_async_call_that_its_task_group_cancels_frees_its_place() -> None:
     kitaru.configure(limits={"api": {"at_once": 1}})
 
