@@ -58,6 +58,10 @@ def test_a_secret_is_read_from_stdin_and_never_shown_unasked(shell: Shell) -> No
     assert shell.run("secrets", "show", "API_KEY", "--reveal").out == "s3cret-value\n"
     assert "API_KEY" in shell.run("secrets", "show", "API_KY", code=1).err
     shell.run("secrets", "set", "9", stdin="long enough", code=2)
+    for output in ("text", "json"):
+        done = shell.run("secrets", "set", "API_KEY", "s3cret-value", "-o", output, code=2)
+        assert "no argument" in done.err
+        assert "s3cret" not in done.err + done.out
     shell.run("secrets", "delete", "API_KEY")
     assert shell.run("secrets", "list").out == "no secrets\n"
 

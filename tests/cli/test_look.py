@@ -58,6 +58,7 @@ def test_list_filters_and_pages(shell: Shell) -> None:
     assert "PermissionError: token expired" in text
     assert "fan" not in text
     assert shell.run("executions", "list", "--since", "2999-01-01").out == "no executions\n"
+    assert "Did you mean --flow fan?" in shell.run("executions", "list", "--flow", "fann").err
 
 
 def test_statistics(shell: Shell) -> None:
@@ -120,6 +121,7 @@ BAD = [
     (("run", "agent.py:research", "-i", '{"topic": "a"}', "--retries", "-1"), 2, "--retries"),
     (("executions", "replay", "owls-1", "--override", "fetch"), 2, "KEY=JSON"),
     (("executions", "replay", "owls-1", "--override", 'fetc={"output": 1}'), 2, "fetch"),
+    (("executions", "logs", "owls-1", "--call", "fetsh"), 1, "fetch"),
     (("executions", "list", "--since", "yesterday"), 2, "--since"),
     (("executions", "list", "--status", "done"), 2, "completed"),
     (("executions", "input"), 2, "--interactive"),

@@ -160,3 +160,23 @@ def _until(happens: object) -> None:
     while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_worker_runs_what_was_left_to_it_and_ends_in_good_order(shell: Shell) -> None:
+    shell.run("stack", "create", "fleet", "--kind", "worker")
+    done = shell.run("run", "agent.py:research", "-i", '{"topic": "owls"}', "--stack", "fleet", "--id", "w")
+    assert done.out == "w\n"
+    assert "kitaru worker --stack fleet" in done.err
+    assert "fleet" in shell.run("worker", "--stack", "fleat", code=1).err
+    worker = shell.popen("worker", "--stack", "fleet")
+    assert shell.run("executions", "watch", "w").out == '{"sizes": [4, 4]}\n'
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == 0
+
+
+def test_an_execution_in_a_child_process_prints_beside_the_answer_too(shell: Shell) -> None:
+    shell.run("stack", "create", "apart", "--kind", "process")
+    done = shell.run("run", "agent.py:research", "-i", '{"topic": "owls"}', "--stack", "apart", "--id", "c")
+    assert done.out.splitlines() == ["c", '{"sizes": [4, 4]}']
+    assert "planning owls" in done.err

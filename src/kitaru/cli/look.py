@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ from kitaru.core.states import Status
 from kitaru.core.statistics import ExecutionStatistics
 from kitaru.errors import KitaruNotFoundError
 
+_CALLS = 10
 _LEVEL_COLOURS = {"stderr": "yellow", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 
 
@@ -55,7 +57,13 @@ def chooses(function: Any) -> Any:
 @click.option("--after", help="Go on behind this id: `next` of the page before.")
 def list_(out: Output, status: Sequence[str], **given: Any) -> None:
     """List executions, newest first."""
-    page = KitaruClient().executions.list(status=status or None, **given)
+    executions = KitaruClient().executions
+    page = executions.list(status=status or None, **given)
+    if not page.items and given["flow"] is not None:
+        flows = [str(one.group["flow"]) for one in executions.statistics(group_by="flow")]
+        wanted: str = given["flow"]
+        if near := get_close_matches(wanted, flows, 1):
+            out.tell(f"Did you mean --flow {near[0]}?")
     out.items([as_json(one) for one in page], _listed(out.terminal, page.items, page.next), next=page.next)
 
 
@@ -122,7 +130,10 @@ def _get(client: KitaruClient, exec_id: str) -> Execution | None:
 @click.option("--after", type=click.IntRange(0), default=0, help="Only what comes behind this log_id.")
 def logs(out: Output, exec_id: str, call_id: str | None, follow: bool, after: int) -> None:
     """Show what an execution printed and logged."""
-    entries = KitaruClient().executions.logs(exec_id, call_id=call_id, after=after, follow=follow)
+    executions = KitaruClient().executions
+    if call_id is not None:
+        _check_call(executions.get(exec_id), call_id)
+    entries = executions.logs(exec_id, call_id=call_id, after=after, follow=follow)
     if follow:
         for entry in entries:
             out.each(as_json(entry), log_line(out.terminal, entry))
@@ -130,6 +141,14 @@ def logs(out: Output, exec_id: str, call_id: str | None, follow: bool, after: in
         out.items([as_json(entry) for entry in entries], ())
     else:
         out.items((), (log_line(out.terminal, entry) for entry in entries))
+
+
+def _check_call(execution: Execution, call_id: str) -> None:
+    calls = [call.call_id for call in execution.checkpoints]
+    if call_id not in calls and execution.status.finished:  # else it may come
+        near = get_close_matches(call_id, calls, 2)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(calls[:_CALLS]) or 'none'}."
+        raise KitaruNotFoundError(f"execution {execution.exec_id} has no call {call_id!r}. {hint}")
 
 
 def log_line(terminal: Terminal, entry: LogEntry) -> str:

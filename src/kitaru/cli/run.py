@@ -26,6 +26,7 @@ waits = click.option("--wait", "-w", is_flag=True, help="Wait until it is finish
 @click.option("--image", type=Image(), help="Its environment: a base image, or a JSON object of settings.")
 @click.option("--id", "execution_id", help="An id of your own. The same id again means the same execution.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; repeatable.")
+@click.option("--priority", type=int, help="The higher goes first where executions wait for a place. Default: 0.")
 @waits
 def run(out: Output, target: str, inputs: dict[str, Any], wait: bool, **options: Any) -> int:
     """Run a flow from its source: TARGET is file.py:flow or module:flow.

@@ -19,17 +19,22 @@ from kitaru.errors import KitaruNotFoundError
 
 @command("set")
 @click.argument("name")
+@click.argument("value", nargs=-1, metavar="")
 @click.option("--from-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Read the value from a file; one line end at its end is not part of it.")  # fmt: skip
-def set_(out: Output, name: str, from_file: Path | None) -> None:
+def set_(out: Output, name: str, value: Sequence[str], from_file: Path | None) -> None:
     """Keep a secret, encrypted. Its value is asked for on a terminal, else read from stdin."""
+    if value:  # an argument all the same, so that the message of a refusal does not repeat it
+        raise click.UsageError(
+            f"the value is no argument, which others could see; type it when asked, or: ... | kitaru secrets set {name}"
+        )
     if from_file is not None:
-        value = _without_line_end(from_file.read_text(encoding="utf-8"))
+        text = _without_line_end(from_file.read_text(encoding="utf-8"))
     elif sys.stdin.isatty():
-        value = click.prompt(f"Value of {name}", hide_input=True, err=True)
+        text = click.prompt(f"Value of {name}", hide_input=True, err=True)
     else:
-        value = _without_line_end(sys.stdin.read())
-    KitaruClient().secrets.set(name, value)
+        text = _without_line_end(sys.stdin.read())
+    KitaruClient().secrets.set(name, text)
     out.item({"name": name}, [f"kept {name}"])
 
 

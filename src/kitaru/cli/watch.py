@@ -12,7 +12,7 @@ from kitaru.cli.ask import ask
 from kitaru.cli.live import LiveView
 from kitaru.cli.look import event_line, log_line
 from kitaru.cli.output import OK, UNSUCCESSFUL, Output, command
-from kitaru.cli.report import ending, headline, question
+from kitaru.cli.report import ending, headline, hint, question
 from kitaru.cli.screen import own_screen
 from kitaru.cli.terminal import Terminal, printable_lines
 from kitaru.client.as_json import execution_as_json
@@ -166,6 +166,8 @@ def tell_end(out: Output, execution: Execution) -> int:
     out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
     for line in ending(out.beside, execution):
         out.tell(line)
+    if execution.status is Status.PENDING:
+        out.tell(hint(out.beside, "It is left to workers", f"kitaru worker --stack {execution.stack}"))
     out.item(execution_as_json(execution) if out.json else None, ())
     return UNSUCCESSFUL if execution.status.finished else OK
 
