@@ -81,6 +81,13 @@ def kills(name: str) -> int:
         os.kill(os.getpid(), 9)
     return last(name)
 
+@flow(retries=1)
+def fails_twice(name: str) -> None:
+    note(f"body-{name}")
+    if Path("notes").read_text().count(f"body-{name}") > 1:
+        slow(name)
+    raise ValueError("broken")
+
 @flow
 def dies(name: str) -> int:
     first(name)
@@ -316,3 +323,16 @@ def test_s6_3_an_execution_that_kills_every_process_is_given_up_and_can_be_retri
         assert KitaruClient().executions.retry("a").wait(PATIENCE) == child.process.pid
         end(child)
     assert scripts.lines("notes").count("first-a") == 1
+
+
+def test_s1_7_a_flows_retries_are_used_up_whatever_process_goes_on_with_it(scripts: Scripts) -> None:
+    submit(scripts, "fails_twice", "a")
+    with a_worker(scripts) as one:
+        until(lambda: "slow-a-begins" in scripts.lines("notes"))
+        one.kill()
+    (scripts.folder / "go-a").touch()
+    with a_worker(scripts) as other:
+        until(lambda: KitaruClient().executions.get("a").status is Status.FAILED)
+        end(other)
+    assert [attempt.number for attempt in KitaruClient().executions.get("a").attempts] == [1, 2]
+    assert scripts.lines("notes").count("body-a") == 3

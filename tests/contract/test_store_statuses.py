@@ -233,6 +233,7 @@ def test_s6_1_an_execution_is_claimed_as_the_table_says(store: Store, before: St
             result=None,
             failure=None,
             takeovers=int(before is Status.RUNNING),
+            first_attempt=2 if before is Status.FAILED else 1,
         )
     else:
         assert refusal(answer) == (Conflict, before)

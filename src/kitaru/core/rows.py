@@ -26,6 +26,7 @@ class ExecutionRow(NamedTuple):
     asked for of a replay (``kitaru.core.replay``), and set for its child flows too. ``snapshot`` is the
     digest of the code that it runs from, its child flows too, and None where it runs from the source at
     hand; ``deployment_version`` is the version of the flow that was invoked (S8.4). The higher
+    ``first_attempt`` is the attempt at which its present try began: the first, or that of the last ``retry``.
     ``takeovers`` counts how often in a row it was taken over from a dead process with nothing recorded since.
     ``priority`` goes first where executions or their calls wait for a place.
     """
@@ -59,6 +60,7 @@ class ExecutionRow(NamedTuple):
     snapshot: str | None = None
     priority: int = 0
     takeovers: int = 0
+    first_attempt: int = 1
 
 
 class CallRow(NamedTuple):

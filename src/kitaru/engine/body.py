@@ -68,15 +68,15 @@ def execute(
         lease_holds: Tells whether the lease is still good; asked at every call.
         on_run: Told of the run before each pass, so that it can be stopped from outside.
     """
-    first_attempt = row.attempt
+    first_here = row.attempt
     limits = shared.line.limits_of(row)
     while True:
         memo = Memo(shared.store.calls.memo(row.execution_id), row.original_id)
         run = Run(shared, row, memo, lease_holds, definition.is_async)
         run.limits = limits
         on_run(run)
-        again = row.attempt - first_attempt < row.retries
-        outcome = _one_pass(run, definition, again=again, first=row.attempt == first_attempt)
+        again = row.attempt - row.first_attempt < row.retries
+        outcome = _one_pass(run, definition, again=again, first=row.attempt == first_here)
         if outcome is not None:
             if limits:
                 shared.line.leave(Ask(row.execution_id, "", row.epoch, row.priority, limits))

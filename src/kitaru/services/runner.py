@@ -185,7 +185,10 @@ class Runner:
         except Refusal:
             return None
         crash_point("after_claim")
-        return row._replace(status=Status.RUNNING, epoch=row.epoch + 1, runner_id=runner_id, attempt=attempt)
+        first = attempt if row.status is Status.FAILED else row.first_attempt
+        return row._replace(
+            status=Status.RUNNING, epoch=row.epoch + 1, runner_id=runner_id, attempt=attempt, first_attempt=first
+        )
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,8 @@ from kitaru.store.runners import SqlRunners, of_flows
 _EXECUTION = f"""
 SELECT execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
     parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-    result, replay, deployment_version, snapshot, priority, takeovers, {rows.FAILURE}
+    result, replay, deployment_version, snapshot, priority, takeovers, first_attempt,
+    {rows.FAILURE}
 FROM executions
 """
 

@@ -80,13 +80,14 @@ def read_execution(values: Values, tags: tuple[str, ...]) -> ExecutionRow:
     (
         execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
         parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-        result, replay, deployment_version, snapshot, priority, takeovers, *failure,
+        result, replay, deployment_version, snapshot, priority, takeovers,
+        first_attempt, *failure,
     ) = values  # fmt: skip
     return ExecutionRow(
         execution_id, project, flow, flow_ref, _STATUS[status], stack, inputs, input_digest, created_at, epoch,
         runner_id, parent_id, parent_call_id, original_id, retries, bool(cache), image, code_digest, attempt,
         started_at, ended_at, result, read_failure(*failure), tags, replay, deployment_version, snapshot, priority,
-        takeovers,
+        takeovers, first_attempt,
     )  # fmt: skip
 
 

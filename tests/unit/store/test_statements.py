@@ -159,7 +159,11 @@ def test_the_values_of_a_call_stand_in_the_order_of_the_statement(text: str) -> 
 def test_the_values_of_an_execution_stand_in_the_order_of_the_statement() -> None:
     row = execution(**{name: f"<{name}>" for name in execution()._fields if name not in ("failure", "cache", "tags")})
     # A new execution has not been taken over.
-    expected = {name: value for name, value in row._asdict().items() if name not in ("failure", "tags", "takeovers")}
+    expected = {
+        name: value
+        for name, value in row._asdict().items()
+        if name not in ("failure", "tags", "takeovers", "first_attempt")
+    }
     assert _by_name(CREATE_EXECUTION, rows.execution_values(row)) == expected | FAILURE
 
 

@@ -41,6 +41,7 @@ UPDATE executions SET
         ELSE 1 END,
     recorded = CASE WHEN status = 'running' THEN (SELECT COUNT(*) FROM calls
             WHERE calls.execution_id = executions.execution_id AND calls.ended_at IS NOT NULL) END,
+    first_attempt = CASE WHEN status = 'failed' THEN :attempt ELSE first_attempt END,
     status = 'running', epoch = epoch + 1, runner_id = :runner_id, attempt = :attempt,
     started_at = COALESCE(started_at, kitaru_now()), due_at = NULL, ended_at = NULL, result = NULL,
     failure_type = NULL, failure_message = NULL, failure_origin = NULL, failure_detail = NULL
