@@ -8,7 +8,10 @@ from typing import Any
 from kitaru.client.deployment import Deployment, deployment_record, start_execution
 from kitaru.client.handle import FlowHandle
 from kitaru.core.ports import DeploymentKey
+from kitaru.core.resume_plan import ResumePlan
+from kitaru.services.check import check
 from kitaru.services.find_deployment import find_deployment, find_flow
+from kitaru.services.load import HasDefinition
 from kitaru.services.settings import positive
 from kitaru.services.tag import delete_deployment, tag, untag
 from kitaru.services.wiring import Wiring
@@ -98,6 +101,20 @@ class Deployments:
     def untag(self, flow: str, version: int, tag_name: str) -> Deployment:
         """Remove a tag from a version. ``default`` can only be moved (``KitaruUsageError``)."""
         return deployment_record(self._wiring, untag(self._wiring, flow, version, tag_name))
+
+    def check(self, flow: str | HasDefinition) -> tuple[ResumePlan, ...]:
+        """What the code at hand would make of every execution of a flow that has not ended: deploy or not?
+
+        The body of each is run with its calls answered from its records, up to the first one that has none:
+        no call runs and nothing is written, but the plain code of the body does run.
+
+        Args:
+            flow: The flow, as it is now; or its name: then it is loaded from where its executions were
+                started.
+        """
+        if isinstance(flow, str):
+            return tuple(check(self._wiring, flow, None))
+        return tuple(check(self._wiring, flow.definition.name, flow.definition))
 
     def delete(self, flow: str, version: int) -> None:
         """Delete a version; its number is not given again.

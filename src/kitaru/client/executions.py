@@ -21,12 +21,14 @@ from kitaru.core.explanation import Explanation
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.replay import ReplayPlan, Reuse
+from kitaru.core.resume_plan import ResumePlan
 from kitaru.core.states import Status
 from kitaru.core.statistics import ExecutionStatistics
 from kitaru.core.wait import Wait
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 from kitaru.services.answer import abort, answer
 from kitaru.services.cancel import cancel
+from kitaru.services.check import resume_plan
 from kitaru.services.delete import delete
 from kitaru.services.explain import explain
 from kitaru.services.explain_call import explain_call
@@ -222,11 +224,23 @@ class Executions:
         """
         return FlowHandle(self._wiring, *retry(self._wiring, exec_id))
 
-    def resume(self, exec_id: str) -> FlowHandle[Any]:
+    @overload
+    def resume(self, exec_id: str, *, dry_run: Literal[True]) -> ResumePlan: ...
+    @overload
+    def resume(self, exec_id: str, *, dry_run: Literal[False] = ...) -> FlowHandle[Any]: ...
+    def resume(self, exec_id: str, *, dry_run: bool = False) -> FlowHandle[Any] | ResumePlan:
         """Go on with an execution whose process has died; where its owner lives, nothing happens (S6.4a).
 
-        Raises ``KitaruStateError`` where it is finished.
+        Args:
+            exec_id: The execution.
+            dry_run: Return what would happen with the code at hand, call by call, and whether that code
+                differs from what the execution was started with. Nothing runs and nothing is written, but
+                for the plain code of the body.
+
+        Raises ``KitaruStateError`` where it is finished; a plan can be had of a failed one too.
         """
+        if dry_run:
+            return resume_plan(self._wiring, exec_id)
         return FlowHandle(self._wiring, *resume(self._wiring, exec_id))
 
     def input(

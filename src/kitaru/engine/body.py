@@ -92,7 +92,7 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool, first: bool)
         if run.limits and first:  # a further pass has the places of the first one
             wait_for_places(run, "", run.limits)
         crash_point("body_start")
-        value = _run_body(run, definition)
+        value = call_body(run, definition)
         error = None
     except BaseException as raised:  # noqa: BLE001  # user code; SystemExit and the like end the execution too
         value, error = None, raised
@@ -124,7 +124,8 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool, first: bool)
     return Outcome(Status.COMPLETED if error is None else Status.FAILED, error)
 
 
-def _run_body(run: Run, definition: FlowDefinition) -> Any:
+def call_body(run: Run, definition: FlowDefinition) -> Any:
+    """Call the flow's function with the recorded inputs, on the calling thread."""
     run.enter()
     args, kwargs = definition.binder.unbind(run.values.decode_inputs(run.row.inputs))
     if not definition.is_async:

@@ -85,18 +85,12 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
         # It was interrupted between two attempts: the policy goes on where it was.
         call.tries = recorded.attempt
         call.due_at = recorded.due_at
-    if override is not None:
-        return call if override.output is None else _injected(run, call, override.output)
-    if recorded is None and run.resumed:
-        run.misses.append(call)
-        if definition.on_drift == "fail":
-            check_drift(run, call)
-    if definition.on_drift == "fail":
-        # In the body's order, so before the outcome of any later call: a fan-out that was killed with some
-        # outcomes recorded has a record of every call that it had made, and raises no false alarm.
-        call.started_at = run.clock.now()
-        run.riding.append(CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)))
-    return call
+    if override is None:
+        _note(run, call, recorded)
+    elif override.output is not None:
+        return _injected(run, call, override.output)
+    instead = run.instead_of(call, was_recorded=recorded is not None)
+    return call if instead is None else Known(call.call_id, *instead)
 
 
 def _encoded(run: Run, definition: CheckpointDefinition, arguments: Mapping[str, object]) -> EncodedInputs:
@@ -111,6 +105,20 @@ def _encoded(run: Run, definition: CheckpointDefinition, arguments: Mapping[str,
                 "Have the isolated checkpoint read the secret itself: kitaru.secret(NAME)."
             )
     return inputs
+
+
+def _note(run: Run, call: Call, recorded: RecordedCall | None) -> None:
+    """Note a call that is about to run: that it misses, and, where that matters, that it was made."""
+    definition = call.definition
+    if recorded is None and run.resumed:
+        run.misses.append(call)
+        if definition.on_drift == "fail":
+            check_drift(run, call)
+    if definition.on_drift == "fail":
+        # In the body's order, so before the outcome of any later call: a fan-out that was killed with some
+        # outcomes recorded has a record of every call that it had made, and raises no false alarm.
+        call.started_at = run.clock.now()
+        run.riding.append(CallStarted(call.row(CallStatus.RUNNING, call.ended_attempts)))
 
 
 def known_outcome(

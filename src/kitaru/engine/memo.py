@@ -80,6 +80,10 @@ class Memo:
         record = self.offered[other] = self.offered.pop(call_id)
         self._renamed[record.name, record.input_digest, record.occurrence] = other
 
+    def all_left(self) -> list[RecordedCall]:
+        """Every record that no call of this run has asked for."""
+        return list(self._left.values())
+
     def left_over(self, name: str) -> list[RecordedCall]:
         """Records of a checkpoint that no call of this run has asked for."""
         return [record for record in self._left.values() if record.name == name]

@@ -110,6 +110,8 @@ class _NeedingTheStore:
 class Run:
     """One pass through a flow's body under one epoch. A retry of the body is the next ``Run``."""
 
+    is_dry = False
+
     def __init__(
         self, shared: Shared, row: ExecutionRow, memo: Memo, lease_holds: Callable[[], bool], is_async: bool
     ) -> None:
@@ -358,6 +360,10 @@ class Run:
             self.stop(self.signal_for(refused))
             assert self.signal is not None
             raise self.signal from None
+
+    def instead_of(self, call: Call, *, was_recorded: bool) -> tuple[Any, BaseException | None] | None:  # noqa: ARG002
+        """The value or error that the body gets instead of running a call: only where it is a ``DryRun``."""
+        return None
 
     def started(self, call: Call) -> None:
         """A call is under way: a hint, written only if it lasts."""

@@ -50,6 +50,11 @@ class ChildCall:
         self._seen = recorded is not None and (recorded.status is CallStatus.COMPLETED or recorded.handled)
 
     @property
+    def is_dry(self) -> bool:
+        """True where the parent's body only shows what it would call."""
+        return self._run.is_dry
+
+    @property
     def failure_was_handled(self) -> bool:
         """True where an earlier run of the body saw this child fail and went on."""
         return self._recorded is not None and self._recorded.handled

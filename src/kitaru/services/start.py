@@ -19,6 +19,7 @@ from kitaru.engine.call import CallScope
 from kitaru.engine.context import body_run, current
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
+from kitaru.engine.dry_run import Stopped
 from kitaru.engine.identity import Identity, changed_digest, child_execution_id
 from kitaru.engine.overrides import changed_arguments
 from kitaru.errors import KitaruStoreError, KitaruUsageError
@@ -96,6 +97,8 @@ def _start(
         else:
             child = _child_call(definition, arguments, inputs, execution_id)
             execution_id, parent_call_id, inputs = child.child_id, child.call_id, child.inputs
+    if child is not None and child.is_dry:
+        return _found(wiring, definition, child)
     row = ExecutionRow(
         execution_id=execution_id or wiring.ids.execution_id(),
         project=wiring.settings.project,
@@ -114,6 +117,7 @@ def _start(
         tags=options.tags,
         replay=replay,
         priority=priority or 0,
+        code_digest=wiring.shared.code_digest(definition.fn),
         snapshot=wiring.settings.snapshot,
     )
     active = None
@@ -127,6 +131,14 @@ def _start(
     if child is not None:
         child.started()
     return Started(row.execution_id, active, child)
+
+
+def _found(wiring: Wiring, definition: FlowDefinition, child: ChildCall) -> Started:
+    """The child of a body that runs dry: one that is there already, and is not to run again."""
+    existing = wiring.store.executions.get(child.child_id)
+    if existing is None or (existing.status is Status.FAILED and not child.failure_was_handled):
+        raise Stopped(f"it runs its child flow {definition.name} ({child.call_id})")
+    return Started(child.child_id, None, child)
 
 
 def _check(wiring: Wiring, definition: FlowDefinition, options: StartOptions) -> None:
