@@ -78,13 +78,13 @@ def test_a_failed_execution_names_its_failure_and_what_to_do() -> None:
 def test_a_wait_says_what_is_asked_since_when_and_when_it_expires() -> None:
     @flow
     def agent() -> None:
-        kitaru.wait("publish", question="Publish it", expires_in=3600, default=True, schema=bool)
+        kitaru.wait("publish", question="Publish it?", expires_in=3600, default=True, schema=bool)
 
     handle = agent.run()
     until(lambda: handle.status == "waiting")
     reason = only(explain(handle), Cause.ANSWER)
     assert reason.call_id == "publish"
-    assert "for an answer to 'publish': Publish it. It expires in 60 min." in reason.text
+    assert "for an answer to 'publish' (Publish it?). It expires in 60 min." in reason.text
     assert reason.since is not None
     assert reason.until is not None
     assert reason.until - reason.since == timedelta(hours=1)

@@ -169,7 +169,7 @@ def _parked(seen: _Seen) -> Iterator[Reason]:
 
 
 def _answer(seen: _Seen, wait: WaitRow) -> Reason:
-    question = f": {wait.question}" if wait.question else ""
+    question = f" ({wait.question})" if wait.question else ""
     expires = f" It expires {seen.ahead(wait.expires_at)}." if wait.expires_at is not None else " It does not expire."
     return Reason(
         cause=Cause.ANSWER,
