@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from kitaru.core.event import EventKind
 from kitaru.core.failure import Failure
 from kitaru.core.mutations import (
+    AnswerRefused,
     CallStarted,
     Claimed,
     Commit,
@@ -334,3 +336,41 @@ def _play(store: Store, order: str) -> None:
     assert row.status is Status.COMPLETED, order
     assert [row.result] == given, order  # the one answer that was accepted is the one that the body got
     assert owner.done != second.done, order
+
+
+# ── answers that were none ───────────────────────────────────────────────────────────────────────
+
+
+def test_s5_1_an_answer_that_the_body_refuses_opens_the_wait_again(store: Store) -> None:
+    epoch = start(store)
+    assert commit(store, epoch, opened(answer_type="module:Type")) is None
+    refused = AnswerRefused("w", START + 7, "odd")
+    assert refusal(commit(store, epoch, refused)) == (Conflict, Status.RUNNING)
+    assert commit(store, None, answered()) is None
+    assert commit(store, epoch, refused) is None
+    wait = waits(store)["w"]
+    assert wait == opened(answer_type="module:Type").row
+    (recorded,) = store.calls.memo("exec")
+    assert (recorded.status, recorded.output) == (CallStatus.RUNNING, None)
+    (event,) = [one for one in store.events.after("exec", 0, limit=100) if one.kind is EventKind.ANSWER_REFUSED]
+    assert (event.call_id, event.at, event.detail) == ("w", START + 7, '{"message": "odd"}')
+    assert refusal(commit(store, epoch, refused)) == (Conflict, Status.RUNNING)
+    assert commit(store, None, answered(answer='"now"')) is None
+    assert waits(store)["w"].answer == '"now"'
+
+
+@pytest.mark.parametrize("to", [WaitStatus.ABORTED, WaitStatus.EXPIRED])
+def test_s5_1_only_an_answer_can_be_refused(store: Store, to: WaitStatus) -> None:
+    epoch = start(store)
+    assert commit(store, epoch, opened()) is None
+    assert commit(store, None, answered(to=to)) is None
+    assert refusal(commit(store, epoch, AnswerRefused("w", START, "odd"))) == (Conflict, Status.RUNNING)
+    assert waits(store)["w"].status is to
+
+
+def test_s5_1_only_the_owner_refuses(store: Store) -> None:
+    epoch = start(store)
+    assert commit(store, epoch, opened()) is None
+    assert commit(store, None, answered()) is None
+    assert isinstance(commit(store, epoch + 1, AnswerRefused("w", START, "odd")), Fenced)
+    assert "without an epoch" in str(commit(store, None, AnswerRefused("w", START, "odd")))

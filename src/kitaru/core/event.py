@@ -19,7 +19,7 @@ class EventKind(StrEnum):
     A call: ``CALL_STARTED`` for calls that last (``attempt``); ``ATTEMPT_FAILED`` (``attempt``, ``type``,
     ``message``, ``origin``), without a call id for a run of the body; ``CALL_COMPLETED``; ``CALL_REUSED``
     its result came from another execution (``exec_id``, ``call_id``); ``CALL_FAILED`` (as ``FAILED``);
-    ``CALL_CANCELLED``.
+    ``CALL_CANCELLED``; ``ANSWER_REFUSED`` a wait is open again (``message``).
 
     ``PROGRESS`` (``message``, ``percent``) is what ``kitaru.progress`` told.
     """
@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     CALL_REUSED = "call.reused"
     CALL_FAILED = "call.failed"
     CALL_CANCELLED = "call.cancelled"
+    ANSWER_REFUSED = "answer.refused"
     PROGRESS = "progress"
 
 

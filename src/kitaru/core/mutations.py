@@ -162,6 +162,17 @@ class WaitAnswered(NamedTuple):
     via: str | None = None
 
 
+class AnswerRefused(NamedTuple):
+    """The body's own type does not take an answer that was accepted: the wait is open again.
+
+    Refused (``Conflict``) unless it is answered.
+    """
+
+    wait_id: str
+    at: Microseconds
+    reason: str
+
+
 class WaitsClosed(NamedTuple):
     """Nobody needs these answers any more."""
 
@@ -224,6 +235,7 @@ Mutation = (
     | ArtifactSaved
     | WaitOpened
     | WaitAnswered
+    | AnswerRefused
     | WaitsClosed
     | Suspended
     | ProgressMade

@@ -120,7 +120,8 @@ class WaitRow(NamedTuple):
     """A question that an execution is, or was, parked at (S5).
 
     ``wait_id`` is the id of its call. ``schema`` is a JSON schema; None for a gate that is continued or
-    aborted. ``by`` and ``via`` tell who answered and through what.
+    aborted. ``by`` and ``via`` tell who answered and through what. ``answer_type`` is the reference of the Python
+    type that the schema was made of, where it has one.
     """
 
     wait_id: str
@@ -136,6 +137,7 @@ class WaitRow(NamedTuple):
     answered_at: Microseconds | None = None
     by: str | None = None
     via: str | None = None
+    answer_type: str | None = None
 
 
 class CachedOutput(NamedTuple):

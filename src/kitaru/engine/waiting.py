@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.mutations import (
+    AnswerRefused,
     CallRecorded,
     CallStarted,
     Commit,
@@ -29,7 +30,7 @@ from kitaru.engine.identity import Identity
 from kitaru.engine.memo import Decision, decide
 from kitaru.engine.parking import Outcome, Parked
 from kitaru.engine.run import Run
-from kitaru.errors import FailureOrigin, KitaruWaitAbortedError
+from kitaru.errors import FailureOrigin, KitaruWaitAbortedError, KitaruWaitValidationError
 
 WAIT = "kitaru.wait"
 SLEEP = "kitaru.sleep"
@@ -46,6 +47,7 @@ class Question(NamedTuple):
     grace: float | None = None
     expires_in: float | None = None
     default: Encoded | None = None
+    answer_type: str | None = None
 
 
 class Asked(NamedTuple):
@@ -90,9 +92,25 @@ def ask(run: Run, question: Question) -> Known | Asked:
             else run.values.encode_redacted(question.metadata, "metadata").text,
             expires_at=expires_at,
             default=question.default,
+            answer_type=question.answer_type,
         )
         run.write((WaitOpened(row, call),))
     return Asked(wait_id, Parked(wait_ids=(wait_id,), due_at=expires_at, grace=question.grace))
+
+
+def ask_again(run: Run, question: Question, wait_id: str, refused: ValueError) -> Asked:
+    """The body's own type does not take an answer that its schema let pass: have the question open again (S5.1).
+
+    Raises ``KitaruWaitValidationError`` where nobody could answer it anew: the value is a default, or a replay's.
+    """
+    reason = f"the answer of wait {wait_id!r} is not taken by the type that it is for: {refused}"
+    rows = [row for row in run.store.waits.of(run.execution_id) if row.wait_id == wait_id]
+    if not rows or rows[0].status is not WaitStatus.ANSWERED:
+        error = KitaruWaitValidationError(reason)
+        run.remember(error, wait_id, FailureOrigin.USER_CODE, run.side_task())
+        raise error from refused
+    run.write((AnswerRefused(wait_id, run.clock.now(), reason),))
+    return Asked(wait_id, Parked(wait_ids=(wait_id,), due_at=rows[0].expires_at, grace=question.grace))
 
 
 def conclude(run: Run, wait_id: str, outcome: Outcome) -> Any:

@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from kitaru.engine.answers import misfits
-from kitaru.errors import KitaruUsageError
+from kitaru.core.references import is_local, reference_of, resolve
+from kitaru.engine.answers import adapter_of, misfits
+from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 
 
 class AnswerType(NamedTuple):
     """``schema``: JSON schema as text, None for a gate. ``restore`` makes the value of a validated answer.
 
-    ``check`` raises ``ValueError`` for a default that would be refused as an answer.
+    ``check`` raises ``ValueError`` for a default that would be refused as an answer. ``reference`` is that of the
+    type, None where it has none by which another process can find it.
     """
 
     schema: str | None
     restore: Callable[[Any], Any]
     check: Callable[[Any], Any]
+    reference: str | None = None
 
 
 def answer_type(schema: object) -> AnswerType:
@@ -54,14 +57,23 @@ def _from_type(schema: object) -> AnswerType:
     import pydantic  # noqa: PLC0415  # 70 ms to import, and only typed waits need it
 
     try:
-        adapter = pydantic.TypeAdapter[Any](cast("Any", schema))
-        text = json.dumps(adapter.json_schema(), sort_keys=True)
+        adapter, text = adapter_of(schema)
     except (pydantic.PydanticUserError, TypeError) as error:
         raise KitaruUsageError(
             f"kitaru.wait(schema={schema!r}): no JSON schema can be made of it: {error}. "
             "Give a type that Pydantic knows, a model, a dataclass, or a JSON schema as a dict."
         ) from error
-    return AnswerType(text, adapter.validate_python, adapter.validate_python)
+    return AnswerType(text, adapter.validate_python, adapter.validate_python, _reference(schema))
+
+
+def _reference(kind: object) -> str | None:
+    if not isinstance(kind, type) or kind.__module__ == "builtins" or is_local(kind.__qualname__):
+        return None
+    reference = reference_of(kind.__module__, kind.__qualname__)
+    try:
+        return reference if resolve(reference) is kind else None
+    except KitaruNotFoundError:
+        return None
 
 
 def _checked(schema: dict[str, Any]) -> str:

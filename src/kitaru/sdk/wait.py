@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from kitaru.core.clock import Microseconds, to_microseconds
 from kitaru.engine.calling import Known
 from kitaru.engine.context import body_run
-from kitaru.engine.parking import Parked
+from kitaru.engine.parking import Outcome, Parked
 from kitaru.engine.run import Run
-from kitaru.engine.waiting import Asked, Question, Timer, answer_times, ask, choose, chosen, conclude, ring, set_timer
-from kitaru.errors import KitaruUsageError
+from kitaru.engine.waiting import (
+    Asked,
+    Question,
+    Timer,
+    answer_times,
+    ask,
+    ask_again,
+    choose,
+    chosen,
+    conclude,
+    ring,
+    set_timer,
+)
+from kitaru.errors import KitaruUsageError, KitaruWaitAbortedError
 from kitaru.sdk.schemas import AnswerType, answer_type
 
 _UNSET: Any = object()
@@ -153,29 +164,42 @@ def _question(
             ) from error
         encoded = run.values.encode(default, f"default of wait {name}")
     seconds = None if expires_in is None else _seconds(expires_in, "expires_in", least=0)
-    return Question(name, question, kind.schema, None if metadata is None else dict(metadata), grace, seconds, encoded)
+    shown = None if metadata is None else dict(metadata)
+    return Question(name, question, kind.schema, shown, grace, seconds, encoded, kind.reference)
 
 
 def _wait_sync(run: Run, question: Question, kind: AnswerType) -> Any:
     asked = ask(run, question)
-    if isinstance(asked, Known):
-        return _restored(asked, kind)
-    return kind.restore(conclude(run, asked.wait_id, run.parking.wait(asked.parked)))
+    while True:
+        found = asked if isinstance(asked, Known) else _outcome(run, asked, run.parking.wait(asked.parked))
+        asked, value = _taken(run, question, found, kind)
+        if asked is None:
+            return value
 
 
 async def _wait_async(run: Run, question: Question, kind: AnswerType) -> Any:
     from kitaru.engine.loop import park  # noqa: PLC0415  # here, because only async flows need asyncio
 
     asked = ask(run, question)
-    if isinstance(asked, Known):
-        return _restored(asked, kind)
-    return kind.restore(conclude(run, asked.wait_id, await park(run, asked.parked)))
+    while True:
+        found = asked if isinstance(asked, Known) else _outcome(run, asked, await park(run, asked.parked))
+        asked, value = _taken(run, question, found, kind)
+        if asked is None:
+            return value
 
 
-def _restored(known: Known, kind: AnswerType) -> Any:
-    if known.error is not None:
-        raise known.error
-    return kind.restore(known.value)
+def _outcome(run: Run, asked: Asked, outcome: Outcome) -> Known:
+    return Known(asked.wait_id, conclude(run, asked.wait_id, outcome), None)
+
+
+def _taken(run: Run, question: Question, found: Known, kind: AnswerType) -> tuple[Asked | None, Any]:
+    """The value of an outcome; or the question, open again, where its type does not take it."""
+    if found.error is not None:
+        raise found.error
+    try:
+        return None, kind.restore(found.value)
+    except ValueError as refused:  # Pydantic's errors are
+        return ask_again(run, question, found.call_id, refused), None
 
 
 class _Choice:
@@ -184,70 +208,85 @@ class _Choice:
     def __init__(self, run: Run, questions: list[Question], kinds: dict[str, AnswerType]) -> None:
         self.run = run
         self.kinds = kinds
-        self.names = [question.name for question in questions]
-        self.asked = [ask(run, question) for question in questions]
-        self.identity, self.position, self.recorded = choose(run, self.names)
+        self.questions = {question.name: question for question in questions}
+        self.asked = {question.name: ask(run, question) for question in questions}
+        self.identity, self.position, self.recorded = choose(run, list(self.questions))
 
-    def known(self) -> tuple[str, Any] | None:
-        """The choice, where it is made already: by a record, or by answers that came before the last end."""
+    def made(self) -> tuple[str, Any] | None:
+        """The choice and its value, which may raise; None while no wait has an outcome that its type takes."""
         if self.recorded is not None and self.recorded.output is not None:
             winner = str(self.run.values.decode(self.recorded.output))
-            found = self.asked[self.names.index(winner)]
+            found = self.asked[winner]
             if isinstance(found, Known):
                 return winner, _restored(found, self.kinds[winner])
-        known = [(name, one) for name, one in zip(self.names, self.asked, strict=True) if isinstance(one, Known)]
-        if not known:
-            return None
-        if len(known) > 1:  # all were answered before the body came back: the earliest counts
+        for name, found in self._outcomes():
+            again = value = None
+            if found.error is None:
+                again, value = _taken(self.run, self.questions[name], found, self.kinds[name])
+            if again is not None:
+                self.asked[name] = again
+                continue
+            self._choose(name)  # recorded first: an abort is raised again for whoever resumes
+            if found.error is not None:
+                raise found.error
+            return name, value
+        return None
+
+    def _outcomes(self) -> list[tuple[str, Known]]:
+        """Those that have one, the earliest first: all may have been answered before the body came back."""
+        known = [(name, one) for name, one in self.asked.items() if isinstance(one, Known)]
+        if len(known) > 1:
             answered_at = answer_times(self.run)
             known.sort(key=lambda one: answered_at.get(one[1].call_id, 0))
-        name, found = known[0]
-        return self.made(name, partial(_restored, found, self.kinds[name]))
+        return known
 
     def parked(self) -> Parked:
         """All of them at once."""
-        open_ones = [one for one in self.asked if isinstance(one, Asked)]
-        due = [one.parked.due_at for one in open_ones if one.parked.due_at is not None]
-        return Parked(wait_ids=tuple(one.wait_id for one in open_ones), due_at=min(due, default=None))
+        due = [one.parked.due_at for one in self._open() if one.parked.due_at is not None]
+        return Parked(wait_ids=tuple(one.wait_id for one in self._open()), due_at=min(due, default=None))
 
-    def decided(self, outcome: Any) -> tuple[str, Any]:
-        """The choice, now that one has its outcome."""
-        for name, one in zip(self.names, self.asked, strict=True):
-            if isinstance(one, Asked) and self._is_winner(one, outcome):
-                return self.made(name, partial(self._concluded, name, one, outcome))
+    def take(self, outcome: Outcome) -> None:
+        """One has its outcome."""
+        due_at = self.parked().due_at
+        for name, one in self.asked.items():
+            if not isinstance(one, Asked):
+                continue
+            # Due: the first that expires.
+            if one.parked.due_at == due_at if isinstance(outcome, str) else one.wait_id == outcome.wait_id:
+                try:
+                    self.asked[name] = _outcome(self.run, one, outcome)
+                except KitaruWaitAbortedError as error:
+                    self.asked[name] = Known(one.wait_id, None, error)
+                return
         raise AssertionError("an outcome belongs to one of the waits")
 
-    def _concluded(self, name: str, asked: Asked, outcome: Any) -> Any:
-        return self.kinds[name].restore(conclude(self.run, asked.wait_id, outcome))
+    def _open(self) -> list[Asked]:
+        return [one for one in self.asked.values() if isinstance(one, Asked)]
 
-    def _is_winner(self, asked: Asked, outcome: Any) -> bool:
-        if isinstance(outcome, str):  # due: the first that expires
-            return asked.parked.due_at == self.parked().due_at
-        return bool(asked.wait_id == outcome.wait_id)
+    def _choose(self, winner: str) -> None:
+        chosen(self.run, self.identity, self.position, winner, [one.wait_id for one in self._open()])
 
-    def made(self, winner: str, value: Callable[[], Any]) -> tuple[str, Any]:
-        """Record the choice, then take the winner's value, which may raise."""
-        losers = [
-            one.wait_id
-            for name, one in zip(self.names, self.asked, strict=True)
-            if isinstance(one, Asked) and name != winner
-        ]
-        chosen(self.run, self.identity, self.position, winner, losers)
-        return winner, value()
+
+def _restored(known: Known, kind: AnswerType) -> Any:
+    if known.error is not None:
+        raise known.error
+    return kind.restore(known.value)
 
 
 def _any_sync(run: Run, questions: list[Question], kinds: dict[str, AnswerType]) -> tuple[str, Any]:
     choice = _Choice(run, questions, kinds)
-    known = choice.known()
-    return known if known is not None else choice.decided(run.parking.wait(choice.parked()))
+    while (made := choice.made()) is None:
+        choice.take(run.parking.wait(choice.parked()))
+    return made
 
 
 async def _any_async(run: Run, questions: list[Question], kinds: dict[str, AnswerType]) -> tuple[str, Any]:
     from kitaru.engine.loop import park  # noqa: PLC0415  # here, because only async flows need asyncio
 
     choice = _Choice(run, questions, kinds)
-    known = choice.known()
-    return known if known is not None else choice.decided(await park(run, choice.parked()))
+    while (made := choice.made()) is None:
+        choice.take(await park(run, choice.parked()))
+    return made
 
 
 def _sleep(run: Run, inputs: dict[str, Any], due_at: Microseconds) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
+import logging
 import socket
 from difflib import get_close_matches
 from typing import Any
@@ -12,10 +12,11 @@ from kitaru.core.clock import to_datetime
 from kitaru.core.mutations import Commit, Conflict, WaitAnswered
 from kitaru.core.rows import ExecutionRow, WaitRow
 from kitaru.core.states import Status, WaitStatus
-from kitaru.engine.answers import misfits
+from kitaru.engine.answers import misfits, misfits_of_type
 from kitaru.engine.failures import failure_of
 from kitaru.errors import (
     FailureOrigin,
+    KitaruError,
     KitaruNotFoundError,
     KitaruStateError,
     KitaruUsageError,
@@ -25,6 +26,8 @@ from kitaru.errors import (
 from kitaru.services.find import find
 from kitaru.services.recover import recover
 from kitaru.services.wiring import Wiring
+
+_log = logging.getLogger("kitaru")
 
 
 def answer(wiring: Wiring, execution_id: str, value: Any, *, wait: str | None, by: str | None, via: str) -> None:
@@ -108,6 +111,8 @@ def _validate(wait: WaitRow, value: Any) -> None:
     if wait.schema is None:
         return
     errors = misfits(wait.schema, value)
+    if not errors and wait.answer_type is not None:
+        errors = misfits_of_type(wait.answer_type, wait.schema, value)
     if errors:
         told = "; ".join(errors[:5])
         raise KitaruWaitValidationError(
@@ -128,8 +133,18 @@ def _close(wiring: Wiring, row: ExecutionRow, answered: WaitAnswered) -> None:
     current = wiring.store.executions.get(row.execution_id)
     if current is not None and current.status is Status.PENDING:
         # Its runner goes on with it while it lives; else this process does (S5.2), if it can find the flow.
-        with contextlib.suppress(KitaruNotFoundError):
+        try:
             recover(wiring, current)
+        except KitaruNotFoundError:
+            pass
+        except KitaruError:
+            raise
+        except (Exception, SystemExit):  # noqa: BLE001  # a user's module is imported; the answer is recorded already
+            _log.warning(
+                "The answer is recorded; flow %s cannot be loaded here, so another process has to go on with it.",
+                current.flow_ref,
+                exc_info=True,
+            )
 
 
 def _user() -> str:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from kitaru.core.clock import Microseconds
 from kitaru.core.event import EventKind
 from kitaru.core.failure import Failure
-from kitaru.core.mutations import ProgressMade, WaitAnswered
+from kitaru.core.mutations import AnswerRefused, ProgressMade, WaitAnswered
 from kitaru.core.rows import AttemptRow, CallRow, EventRow
 from kitaru.core.states import CallStatus, Status
 from kitaru.store.database import Database
@@ -92,6 +92,12 @@ def of_answer(execution_id: str, answered: WaitAnswered) -> Values:
     """The outcome of a wait."""
     kind = EventKind.CALL_COMPLETED if answered.failure is None else EventKind.CALL_FAILED
     return (execution_id, answered.wait_id, answered.at, str(kind), _json(_failure(answered.failure)))
+
+
+def of_refusal(execution_id: str, refused: AnswerRefused) -> Values:
+    """An answer that was none."""
+    detail = _json({"message": refused.reason[:_LONGEST_MESSAGE]})
+    return (execution_id, refused.wait_id, refused.at, str(EventKind.ANSWER_REFUSED), detail)
 
 
 def of_start(execution_id: str, row: CallRow) -> Values:

@@ -153,7 +153,7 @@ def wait_values(execution_id: str, row: WaitRow) -> Values:
     """The parameters of ``OPEN_WAIT``."""
     return (
         execution_id, row.wait_id, row.name, str(row.status), row.opened_at, row.question, row.schema, row.metadata,
-        row.expires_at, row.default,
+        row.expires_at, row.default, row.answer_type,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from kitaru.store import rows
 from kitaru.store.database import Database
 
 _WAIT = """wait_id, name, waits.status, opened_at, question, answer_schema, waits.metadata, expires_at,
-    default_answer, answer, answered_at, answered_by, answered_via"""
+    default_answer, answer, answered_at, answered_by, answered_via, answer_type"""
 
 # The waits of an execution.
 WAITS = f"SELECT {_WAIT} FROM waits WHERE execution_id = :execution_id ORDER BY opened_at, wait_id"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kitaru.core.mutations import (
+    AnswerRefused,
     ArtifactSaved,
     AttemptFailed,
     CallRecorded,
@@ -40,7 +41,7 @@ from kitaru.store.apply.executions import change_status, claim, create, start_fl
 from kitaru.store.apply.kept import free_slots, keep_lines, log_metadata, report_drift, save_artifact, tell_progress
 from kitaru.store.apply.locks import demand, is_plain, lock
 from kitaru.store.apply.transaction import Transaction
-from kitaru.store.apply.waits import answer_wait, close_waits, open_wait, suspend
+from kitaru.store.apply.waits import answer_wait, close_waits, open_wait, refuse_answer, suspend
 
 __all__ = ["Transaction", "apply"]
 
@@ -107,6 +108,7 @@ _APPLY: Mapping[type[Any], Callable[[Transaction, str, Any], None]] = {
     ArtifactSaved: save_artifact,
     WaitOpened: open_wait,
     WaitAnswered: answer_wait,
+    AnswerRefused: refuse_answer,
     WaitsClosed: close_waits,
     Suspended: suspend,
     ProgressMade: tell_progress,

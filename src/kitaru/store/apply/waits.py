@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kitaru.core.event import EventKind
-from kitaru.core.mutations import Conflict, Suspended, WaitAnswered, WaitOpened, WaitsClosed
+from kitaru.core.mutations import AnswerRefused, Conflict, Suspended, WaitAnswered, WaitOpened, WaitsClosed
 from kitaru.core.states import CallStatus, Status, WaitStatus, may_follow
 from kitaru.store import events, rows
 from kitaru.store.apply.calls import START_CALL
@@ -12,12 +12,14 @@ from kitaru.store.apply.transaction import State, Transaction
 # A question, asked anew where it was asked before.
 OPEN_WAIT = """
 INSERT INTO waits (
-    execution_id, wait_id, name, status, opened_at, question, answer_schema, metadata, expires_at, default_answer
+    execution_id, wait_id, name, status, opened_at, question, answer_schema, metadata, expires_at, default_answer,
+    answer_type
 ) VALUES (
     :execution_id, :wait_id, :name, :status, :opened_at, :question, :answer_schema, :metadata, :expires_at,
-    :default_answer
+    :default_answer, :answer_type
 ) ON CONFLICT (execution_id, wait_id) DO UPDATE SET
     status = excluded.status, opened_at = excluded.opened_at, expires_at = excluded.expires_at, answer = NULL,
+    answer_type = excluded.answer_type,
     answered_at = NULL, answered_by = NULL, answered_via = NULL
 """
 
@@ -33,6 +35,18 @@ CLOSE_WAIT_CALL = """
 UPDATE calls SET
     status = :status, output = :answer, ended_at = :at, handled = :handled, failure_type = :failure_type,
     failure_message = :failure_message, failure_origin = :failure_origin, failure_detail = :failure_detail
+WHERE execution_id = :execution_id AND call_id = :wait_id
+"""
+
+# An answered wait is open again.
+REOPEN_WAIT = """
+UPDATE waits SET status = 'open', answer = NULL, answered_at = NULL, answered_by = NULL, answered_via = NULL
+WHERE execution_id = :execution_id AND wait_id = :wait_id AND status = 'answered'
+"""
+
+# The same in the wait's call.
+REOPEN_WAIT_CALL = """
+UPDATE calls SET status = 'running', output = NULL, ended_at = NULL
 WHERE execution_id = :execution_id AND call_id = :wait_id
 """
 
@@ -133,6 +147,17 @@ def _close_wait(transaction: Transaction, execution_id: str, mutation: WaitAnswe
     }
     transaction.put(CLOSE_WAIT_CALL, {**parameters, **of_call})
     transaction.add(events.ADD_EVENT, events.of_answer(execution_id, mutation))
+
+
+def refuse_answer(transaction: Transaction, execution_id: str, mutation: AnswerRefused) -> None:
+    """See ``AnswerRefused``."""
+    transaction.flush()
+    parameters = {"execution_id": execution_id, "wait_id": mutation.wait_id}
+    if transaction.writer.execute(REOPEN_WAIT, parameters) != 1:
+        state = transaction.state(execution_id)
+        raise Conflict(state.status if state else None)
+    transaction.put(REOPEN_WAIT_CALL, parameters)
+    transaction.add(events.ADD_EVENT, events.of_refusal(execution_id, mutation))
 
 
 def close_waits(transaction: Transaction, execution_id: str, mutation: WaitsClosed) -> None:
