@@ -95,7 +95,7 @@ WHERE runner_id = :runner_id AND status = 'pending' ORDER BY created_at, executi
 """
 
 # Keeps others from changing an execution in this transaction, where the database locks rows.
-LOCK_EXECUTION = "UPDATE executions SET status = status WHERE execution_id = :execution_id"
+LOCK_EXECUTION = "SELECT status FROM executions WHERE execution_id = :execution_id /* lock */"
 
 # An execution and all its descendants, with their statuses.
 TREE = """
@@ -312,7 +312,7 @@ class SqlExecutions:
         return deleted
 
     def _deletable_tree(self, writer: Writer, execution_id: str) -> tuple[str, ...]:
-        writer.execute(LOCK_EXECUTION, {"execution_id": execution_id})
+        writer.fetch(LOCK_EXECUTION, {"execution_id": execution_id})
         tree = {member: rows.status_of(status) for member, status in writer.fetch(TREE, {"execution_id": execution_id})}
         status = tree.get(execution_id)
         if status is None or not status.finished:
