@@ -17,7 +17,7 @@ PEERS = ("dbos", "langgraph")
 
 def workloads() -> dict[str, Callable[[Path], Iterator[Row]]]:
     """By name. Imported late: they import kitaru, which must find its home in the environment."""
-    from benchmarks import flows, resume, start, steps, waiting
+    from benchmarks import flows, postgres, resume, start, steps, waiting
 
     return {
         "W1": start.start,
@@ -27,6 +27,7 @@ def workloads() -> dict[str, Callable[[Path], Iterator[Row]]]:
         "W5": resume.resume,
         "W6": steps.large,
         "growth": steps.growth,
+        "postgres": postgres.postgres,
         "isolated": steps.isolated,
         "waiting": waiting.waiting,
     }

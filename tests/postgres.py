@@ -49,13 +49,15 @@ class Server:
 
     Args:
         durable: Whether commits wait for the disk. Only measurements need it.
+        folder: Where to put it, instead of a temporary folder. Measurements name the disk that they measure.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, folder: Path | None = None) -> None:
         found = binaries()
         assert found is not None, MISSING
         self.binaries = found
-        self.folder = Path(tempfile.mkdtemp(prefix="kitaru-postgres-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="kitaru-postgres-"))
+        self.folder.mkdir(exist_ok=True)
         self._as_user = _another_user(self.folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._options = [] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]

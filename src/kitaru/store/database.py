@@ -70,6 +70,10 @@ class Writer(Protocol):
         """All rows of one statement."""
         ...
 
+    def fetch_each(self, statement: str, rows: Sequence[Values]) -> list[list[Values]]:
+        """What ``fetch`` gives, for each row of values in the order of ``parameters(statement)``: asked together."""
+        ...
+
     def put(self, statement: str, rows: Sequence[Values]) -> None:
         """Run a statement for each row; what it changes is not asked.
 

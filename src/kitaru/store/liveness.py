@@ -41,6 +41,11 @@ class RunnerLocks:
         self._held: dict[str, IO[bytes]] = {}
         follow_forks(self)
 
+    @property
+    def exist(self) -> bool:
+        """False where only leases tell who lives."""
+        return self._folder is not None
+
     def hold(self, runner_id: str) -> None:
         """Hold the runner's lock until ``release``, or until this process ends."""
         if self._folder is None or fcntl is None:

@@ -77,6 +77,12 @@ class PostgresWriter:
         self._pipeline.send(statement, [values[name] for name in parameters(statement)])
         return self._pipeline.answers()[-1]
 
+    def fetch_each(self, statement: str, rows: Sequence[Values]) -> list[list[Values]]:
+        if not rows:
+            return []
+        self.put(statement, rows)
+        return [self._pipeline.rows(result) for result in self._pipeline.answers()[-len(rows) :]]
+
     def put(self, statement: str, rows: Sequence[Values]) -> None:
         for row in rows:
             self._pipeline.send(statement, row)

@@ -156,6 +156,8 @@ class SqlRunners:
 
     def bury(self) -> int:
         """Forget the runners that are dead, so that SQL alone can tell whose executions are orphans; how many."""
+        if not self._locks.exist:
+            return 0
         dead = [row.runner_id for row in self.list() if self._locks.is_dead(row.runner_id)]
         if not dead:
             return 0

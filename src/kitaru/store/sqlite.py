@@ -54,6 +54,13 @@ class SqliteWriter:
         except UNWRITABLE as error:
             raise Unwritable(str(error)) from error
 
+    def fetch_each(self, statement: str, rows: Sequence[Values]) -> list[list[Values]]:
+        text = _positional(statement)
+        try:
+            return [self._connection.execute(text, row).fetchall() for row in rows]
+        except UNWRITABLE as error:
+            raise Unwritable(str(error)) from error
+
     def put(self, statement: str, rows: Sequence[Values]) -> None:
         self._put(statement, rows)
 

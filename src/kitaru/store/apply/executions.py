@@ -7,7 +7,7 @@ from kitaru.core.mutations import Claimed, Conflict, ExecutionCreated, FlowAttem
 from kitaru.core.states import Status, may_follow
 from kitaru.store import events, rows
 from kitaru.store.apply.copies import copy_calls
-from kitaru.store.apply.locks import DESCENDANTS, PARENT
+from kitaru.store.apply.locks import DESCENDANTS
 from kitaru.store.apply.transaction import State, Transaction
 from kitaru.store.apply.waits import CLOSE_WAITS, wake
 
@@ -143,10 +143,10 @@ def _move(
     if mutation.to.finished:
         ended = {"execution_id": execution_id}
         transaction.put(CLOSE_WAITS, ended)
-        for (parent_id,) in transaction.writer.fetch(PARENT, ended):
-            parent = transaction.state(parent_id)
-            if parent is not None and parent.status is Status.WAITING:
-                wake(transaction, parent_id, parent.runner_id, mutation.at)
+        parent_id = transaction.parent(execution_id)
+        parent = transaction.state(parent_id) if parent_id is not None else None
+        if parent_id is not None and parent is not None and parent.status is Status.WAITING:
+            wake(transaction, parent_id, parent.runner_id, mutation.at)
 
 
 def start_flow_attempt(transaction: Transaction, execution_id: str, mutation: FlowAttemptStarted) -> None:

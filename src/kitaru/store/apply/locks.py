@@ -37,9 +37,6 @@ OWNED = """
 SELECT 1 FROM executions WHERE execution_id = :execution_id AND epoch = :epoch AND status = 'running' /* lock */
 """
 
-# The parent of an execution, where it has one.
-PARENT = "SELECT parent_id FROM executions WHERE execution_id = :execution_id AND parent_id IS NOT NULL"
-
 # All descendants of an execution, with their statuses.
 DESCENDANTS = """
 WITH RECURSIVE descendants (execution_id, status) AS (
@@ -78,10 +75,10 @@ def lock(transaction: Transaction, commits: Sequence[Commit]) -> None:
     """Lock and read what the commits decide by."""
     ids = {commit.execution_id for commit in commits}
     moves = [(commit.execution_id, one) for commit in commits for one in commit.mutations if type(one) is StatusChanged]
-    for execution_id, move in moves:
-        if move.to.finished:
-            ids.update(found for (found,) in transaction.writer.fetch(PARENT, {"execution_id": execution_id}))
-    transaction.read_states(ids)
+    ended = [execution_id for execution_id, move in moves if move.to.finished]
+    transaction.read_parents(ended)
+    parents = {transaction.parent(execution_id) for execution_id in ended}
+    transaction.read_states(ids.union(one for one in parents if one is not None))
     for execution_id, move in moves:
         while move.cascade:  # again, until no new ones have come meanwhile
             found = transaction.writer.fetch(DESCENDANTS, {"execution_id": execution_id})

@@ -16,6 +16,9 @@ from kitaru.store.database import Writer, parameters
 # What a commit is compared with: read once per execution and transaction.
 EXECUTION_STATE = "SELECT status, epoch, runner_id FROM executions WHERE execution_id = :execution_id /* lock */"
 
+# The parent of an execution, where it has one.
+PARENT = "SELECT parent_id FROM executions WHERE execution_id = :execution_id AND parent_id IS NOT NULL"
+
 
 class State(NamedTuple):
     """What a commit is compared with."""
@@ -37,6 +40,7 @@ class Transaction:
         self.writer = writer
         self.is_gone = is_gone
         self._states: dict[str, State | None] = {}
+        self._parents: dict[str, str | None] = {}
         self._rows: dict[str, list[rows.Values]] = {}
         self._each: dict[str, list[rows.Values]] = {}
 
@@ -45,17 +49,29 @@ class Transaction:
         try:
             return self._states[execution_id]
         except KeyError:
-            found = self.writer.fetch(EXECUTION_STATE, {"execution_id": execution_id})
-            state = State(rows.status_of(found[0][0]), found[0][1], found[0][2]) if found else None
-            self._states[execution_id] = state
-            return state
+            self.read_states([execution_id])
+            return self._states[execution_id]
 
     def read_states(self, execution_ids: Iterable[str]) -> bool:
         """Read, and lock, the states of several executions; False where all are known already."""
         new = sorted(set(execution_ids) - self._states.keys())
-        for execution_id in new:
-            self.state(execution_id)
+        answers = self.writer.fetch_each(EXECUTION_STATE, [(execution_id,) for execution_id in new])
+        for execution_id, found in zip(new, answers, strict=True):
+            state = State(rows.status_of(found[0][0]), found[0][1], found[0][2]) if found else None
+            self._states[execution_id] = state
         return bool(new)
+
+    def parent(self, execution_id: str) -> str | None:
+        """The execution that started this one."""
+        self.read_parents([execution_id])
+        return self._parents[execution_id]
+
+    def read_parents(self, execution_ids: Iterable[str]) -> None:
+        """Read the parents of several executions, which never change."""
+        new = sorted(set(execution_ids) - self._parents.keys())
+        answers = self.writer.fetch_each(PARENT, [(execution_id,) for execution_id in new])
+        for execution_id, found in zip(new, answers, strict=True):
+            self._parents[execution_id] = found[0][0] if found else None
 
     def set_state(self, execution_id: str, state: State) -> None:
         """Remember what this transaction has made of an execution."""
