@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def test_a_connection_that_breaks_while_it_commits_leaves_all_or_nothing_and_say
     with pytest.raises(KitaruStoreError, match="lost while it committed"):
         commit(store, epoch, CallRecorded(call()))
     recorded = len(store.calls.memo("exec"))
-    assert recorded == int(after)
+    assert recorded == 1 if after else recorded in (0, 1)
     assert len(store.events.after("exec", 0, limit=99)) == 2 + recorded
     assert commit(store, epoch, CallRecorded(call("next"))) is None  # and the store goes on
 
@@ -181,10 +182,8 @@ def test_every_statement_of_a_commit_may_break_once(store: Store, monkeypatch: p
         with monkeypatch.context() as patch:
             patch.setattr(Pipeline, "answers", breaking)
             done = Commit(name, epoch, [CallRecorded(call()), StatusChanged(Status.COMPLETED, START, result="1")])
-            try:
-                assert list(store.commit([done])) in ([None], [done])
-            except KitaruStoreError:
-                pass
+            with contextlib.suppress(KitaruStoreError):  # the outcome may be unknown: looked at below
+                assert list(store.commit([done])) == [None]
         row = store.executions.get(name)
         assert row is not None
         assert (row.status, len(store.calls.memo(name))) in ((Status.RUNNING, 0), (Status.COMPLETED, 1))
@@ -333,16 +332,14 @@ def test_s1_2_of_fifty_starts_with_one_id_one_is_the_first(url: str) -> None:
 
 
 def test_a_password_is_in_no_message(server: Server) -> None:
-    for host in (server.folder, "/nowhere", "localhost:1"):
+    for place in (f"host={server.folder}", "host=/nowhere", "host=localhost&port=1"):
         with pytest.raises(KitaruStoreError) as caught:
-            open_store(
-                f"postgresql://me:s3cret@/db?host={host}".replace("host=localhost:1", "host=localhost&port=1"), CLOCK
-            )
+            open_store(f"postgresql://me:s3cret@/db?{place}", CLOCK)
         assert "s3cret" not in str(caught.value)
         assert "KITARU_STORE" in str(caught.value) or "createdb" in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["postgresql://user:s3cret@:x:y/[", "postgresql://me:s3cret@host/db?nonsense=1"])
+@pytest.mark.parametrize("url", ["postgresql://me:s3cret@[::1/db", "postgresql://me:s3cret@host/db?nonsense=1"])
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="no URL of PostgreSQL") as caught:
         open_store(url, CLOCK)
