@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import kitaru
-from kitaru import Isolated, Retry, checkpoint
+from kitaru import Isolated, Retry, checkpoint, flow
 
 
 @dataclass
@@ -158,6 +158,24 @@ def uses_secret(*, fails: bool) -> dict[str, str]:
 @checkpoint(runtime="isolated", cache=False)
 def asks() -> None:
     kitaru.wait("go")
+
+
+@flow
+def grandchild(number: int) -> int:
+    return number + 1
+
+
+@checkpoint(runtime="isolated", cache=False)
+def starts_a_flow(number: int) -> tuple[str, int]:
+    handle = grandchild.run(number)
+    return handle.exec_id, handle.wait()
+
+
+@checkpoint(runtime="isolated", cache=False)
+def uses_a_secret() -> str:
+    token = kitaru.secret("TOKEN")
+    print(f"using {token}")
+    return f"length {len(token)} of {token}"
 
 
 def hang(marks: str) -> None:

@@ -321,6 +321,41 @@ def test_s2_8_where_the_child_cannot_begin_the_attempt_fails(monkeypatch: pytest
     assert "ended with exit code 3 before it could begin" in run(body).wait(PATIENCE)
 
 
+def test_s1_10_a_flow_that_it_starts_is_a_child_of_the_execution() -> None:
+    def body() -> tuple[str, int]:
+        return apart.starts_a_flow(4)
+
+    handle = run(body)
+    child_id, result = handle.wait(PATIENCE)
+    assert result == 5
+    child = KitaruClient().executions.get(child_id)
+    assert (child.parent_id, child.status) == (handle.exec_id, "completed")
+
+
+def test_s2_8_a_secret_that_it_reads_is_redacted_in_all_that_comes_back() -> None:
+    KitaruClient().secrets.set("TOKEN", "a-very-long-token")
+
+    def body() -> str:
+        return apart.uses_a_secret()
+
+    handle = run(body)
+    assert handle.wait(PATIENCE) == "length 17 of ***TOKEN***"
+    messages = [one.message for one in KitaruClient().executions.logs(handle.exec_id)]
+    assert "using ***TOKEN***" in messages
+    assert not any("a-very-long-token" in message for message in messages)
+
+
+def test_s2_8_an_argument_that_holds_a_secret_is_refused() -> None:
+    KitaruClient().secrets.set("TOKEN", "a-very-long-token")
+
+    def body() -> Any:
+        return apart.echo({"token": kitaru.secret("TOKEN")})
+
+    handle = run(body)
+    assert "Have the isolated checkpoint read the secret itself" in str(failure_of(handle))
+    assert record(handle).checkpoints == ()
+
+
 def test_s3_2_recorded_results_of_it_are_reused(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
 

@@ -229,13 +229,11 @@ class _Conversation:
             "reference": call.definition.reference,
             "inputs": call.inputs.text,
             "memory": None if isolated is None else isolated.memory,
-            "execution_id": run.execution_id,
+            # As code inside a checkpoint may ask for it: not what can be large.
+            "execution": run.row._replace(inputs="{}", result=None, failure=None)._asdict(),
             "call_id": call.call_id,
             "attempt": self._scope.attempt,
             "identity": list(call.identity),
-            "is_replay": run.is_replay,
-            "stack": run.row.stack,
-            "project": run.row.project,
             "secrets": {} if redaction.present is None else dict(redaction.present.names),
             **self._child.moved(),
         }

@@ -12,7 +12,8 @@ from kitaru.core.clock import Clock
 from kitaru.core.ids import Ids
 from kitaru.core.mutations import ProgressMade
 from kitaru.core.ports import Values
-from kitaru.core.rows import ArtifactRow, MetadataRow
+from kitaru.core.rows import ArtifactRow, ExecutionRow, MetadataRow
+from kitaru.core.states import Status
 from kitaru.engine.call import Call, CallScope
 from kitaru.engine.identity import Identity
 from kitaru.engine.output import Output
@@ -31,9 +32,11 @@ class RemoteRun:
         self.values = values
         self.clock = clock
         self.ids = ids
-        self.execution_id: str = request["execution_id"]
-        self.is_replay: bool = request["is_replay"]
-        self.row = SimpleNamespace(stack=request["stack"], project=request["project"])
+        given: dict[str, Any] = dict(request["execution"])
+        given |= {"status": Status(given["status"]), "tags": tuple(given["tags"])}
+        self.row = ExecutionRow(**given)
+        self.execution_id = self.row.execution_id
+        self.is_replay = self.row.replay is not None
         self.outputs: set[Output] = set()
 
     def needing_the_store(self) -> AbstractContextManager[None]:

@@ -27,7 +27,7 @@ from kitaru.engine.leases import LEASE_SECONDS, Lease
 from kitaru.engine.pool import Pool
 from kitaru.engine.run import Shared
 from kitaru.services.launch_deployment import Launcher
-from kitaru.services.pickup import KNOWN, Takes
+from kitaru.services.pickup import KNOWN, NOTHING, Takes
 from kitaru.services.runner import Runner, Spawn
 from kitaru.services.runners import Runners, environment
 from kitaru.services.settings import Settings, read_settings
@@ -116,13 +116,22 @@ overrides: dict[str, Any] = {}
 """What ``kitaru.configure`` has set; the owner of this dict is this module."""
 
 
+_takes = KNOWN
+
+
+def take_nothing() -> None:
+    """This process works for another one: the flows that it starts itself are all that it will run."""
+    global _takes
+    _takes = NOTHING
+
+
 def wiring() -> Wiring:
     """The wiring of this process, made at its first use."""
     global _wiring
     if _wiring is None:
         with _lock:
             if _wiring is None:
-                _wiring = Wiring(read_settings(overrides))
+                _wiring = Wiring(read_settings(overrides), takes=_takes)
     return _wiring
 
 

@@ -34,6 +34,7 @@ from kitaru.engine.procedure import as_recorded
 from kitaru.engine.remote import RemoteRun, RemoteScope
 from kitaru.errors import FailureOrigin, KitaruSerializationError
 from kitaru.services.settings import read_settings
+from kitaru.services.wiring import take_nothing
 from kitaru.values import ValueCodec, open_blobs
 
 try:
@@ -182,6 +183,7 @@ _OWN = frozenset(name for name in os.environ if name.startswith("KITARU_") or na
 def main() -> None:
     """The command."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_nothing()
     faulthandler.enable(all_threads=False)
     Child(Channel(socket.socket(fileno=int(sys.argv[1])))).serve()
 
