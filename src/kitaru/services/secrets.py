@@ -113,5 +113,7 @@ def _key(wiring: Wiring, *, make: bool) -> SecretKey:
 def _not_found(wiring: Wiring, project: str, name: str) -> KitaruNotFoundError:
     names = [row.name for row in wiring.store.secrets.list(project)]
     near = get_close_matches(name, names, 1)
-    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}." if names else "There are none."
-    return KitaruNotFoundError(f"there is no secret {name} in project {project}. {hint}")
+    there = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}." if names else "There are none."
+    return KitaruNotFoundError(
+        f"there is no secret {name} in project {project}. {there} Set it with: kitaru secrets set {name}"
+    )
