@@ -45,14 +45,17 @@ def test_input_interactive_walks_through_all_open_questions(shell: Shell) -> Non
     shell.run("run", "agent.py:approval", "-i", '{"amount": 7}', "--id", "b")
     screen = shell.terminal("executions", "input", "--interactive")
     screen.expect_exact("Pay 5?")
+    screen.expect_exact("(y/n): ")
     screen.sendline("perhaps")
-    screen.expect_exact("true or false is expected")
+    screen.expect_exact("y or n is expected")
     screen.sendline("yes")
     screen.expect_exact("answered")
     screen.expect_exact("Go on?")
-    screen.sendline("")
+    screen.expect_exact("(y/n): ")
+    screen.sendeof()
     screen.expect_exact("Pay 7?")
-    screen.sendline("false")
+    screen.expect_exact("(y/n): ")
+    screen.sendline("no")
     screen.expect_exact("2 answered")
     screen.expect(pexpect.EOF)
     screen.close()
@@ -60,6 +63,17 @@ def test_input_interactive_walks_through_all_open_questions(shell: Shell) -> Non
     assert shell.item("executions", "get", "a")["result"] == "paid"
     assert shell.item("executions", "get", "b")["result"] == "kept"
     assert shell.item("executions", "get", "g")["status"] == "waiting"
+
+
+def test_an_answer_from_elsewhere_ends_the_asking(shell: Shell) -> None:
+    shell.run("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a")
+    screen = shell.terminal("executions", "input", "a", "--interactive")
+    screen.expect_exact("(y/n): ")
+    screen.send("hal")
+    shell.run("executions", "input", "a", "--value", "true")
+    screen.expect_exact("needs no answer from here any more")
+    screen.expect_exact("0 answered")
+    screen.expect(pexpect.EOF)
 
 
 def test_colours_are_for_terminals_only_and_not_with_no_color(shell: Shell) -> None:
@@ -89,6 +103,7 @@ def test_run_wait_asks_on_the_terminal_and_goes_on_with_the_answer(shell: Shell)
     screen = shell.terminal("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a", "--wait")
     screen.expect_exact("Pay 5?")
     screen.expect_exact("leaves it open")
+    screen.expect_exact("(y/n): ")
     screen.sendline("true")
     screen.expect_exact("answered")
     screen.expect_exact("paid\r\n")

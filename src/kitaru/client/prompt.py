@@ -2,8 +2,7 @@
 
 A thread beside the one that waits looks for open questions, and reads the answer from the terminal. The
 terminal stays as it is: its own line editing is used, so there is nothing to restore, and Ctrl-C reaches
-the thread that waits. Reading is interrupted by a pipe: once somebody else has answered, or nobody waits any more,
-what was half typed is thrown away.
+the thread that waits. Reading is interrupted by a pipe, once somebody else has answered or nobody waits any more.
 
 Owned here: ``_asker``, the one thread of this process, under ``_lock``.
 """
@@ -12,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import sys
-import termios
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from kitaru.client.form import Aborted, Given, fill_in, plain
+from kitaru.client.typed import NotNeeded, discard_typed, in_foreground, read_line
 from kitaru.client.waits import wait_record
 from kitaru.core.rows import ExecutionRow, WaitRow
 from kitaru.core.states import WaitStatus
@@ -122,7 +120,7 @@ class _Asker(threading.Thread):
             while not self._ended.is_set():
                 self._changed.clear()
                 with contextlib.suppress(KitaruStoreError):  # whoever waits is told; this is only the terminal
-                    found = self._next() if _in_foreground() else None
+                    found = self._next() if in_foreground() else None
                     if found is not None:
                         self._ask(*found)
                         continue
@@ -162,7 +160,7 @@ class _Asker(threading.Thread):
         if execution is None:
             return
         screen = _Screen(lambda: self._is_over(wait), self._woken)
-        screen.discard()  # what was typed before the question could be read is no answer to it
+        discard_typed()  # what was typed before the question could be read is no answer to it
         for line in ("", *_introduction(execution, wait)):
             screen.show(line)
         while True:
@@ -174,7 +172,6 @@ class _Asker(threading.Thread):
             if not told.startswith(_AGAIN):
                 return
         if screen.over:
-            screen.discard()
             if not self._ended.is_set():
                 screen.show(f"  {plain(self._how_it_ended(wait))}")
             return
@@ -222,50 +219,26 @@ class _Screen:
     def __init__(self, is_over: Callable[[], bool], woken: int) -> None:
         self._is_over = is_over
         self._woken = woken
-        self._input = sys.stdin.fileno()
         self.over = False
-
-    def discard(self) -> None:
-        """Throw away what is typed and not read."""
-        with contextlib.suppress(termios.error):
-            termios.tcflush(self._input, termios.TCIFLUSH)
 
     def show(self, line: str) -> None:
         self._write(f"{line}\n")
 
     def read(self, prompt: str) -> str | None:
         self._write(prompt)
-        while True:
-            ready, _, _ = select.select([self._input, self._woken], [], [], _POLL_SECONDS)
-            if self._woken in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._woken, 65_536)
-            if self._is_over():
-                self.over = True
-                self._write("\n")
-                return None
-            if self._input in ready and _in_foreground():
-                try:
-                    data = os.read(self._input, 65_536)
-                except OSError:  # the terminal is gone
-                    data = b""
-                if not data:  # Ctrl-D
-                    self._write("\n")
-                    return None
-                return data.decode(errors="replace")
+        try:
+            line = read_line(self._is_over, self._woken)
+        except NotNeeded:
+            self.over = True
+            line = None
+        if line is None:
+            self._write("\n")
+        return line
 
     def _write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone: then nobody sits there
             sys.stderr.write(text)
             sys.stderr.flush()
-
-
-def _in_foreground() -> bool:
-    """True where this process may read from its terminal; one behind ``&`` would be stopped."""
-    try:
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError):
-        return False
 
 
 def _introduction(execution: ExecutionRow, wait: Wait) -> list[str]:
