@@ -64,7 +64,7 @@ def check_against(flow: Flow[..., Any], inputs: Mapping[str, Any]) -> None:
     """
     owner = f"flow {flow.name}"
     schema = input_schema(flow.fn)
-    check_inputs(schema, placed(schema, inputs, owner), owner, whole=True)
+    check_inputs(schema, placed(schema, inputs), owner, whole=True)
 
 
 def _import(place: str, target: str) -> Mapping[str, object]:

@@ -29,6 +29,7 @@ from kitaru.engine.memo import Memo
 from kitaru.engine.procedure import as_recorded
 from kitaru.engine.run import Run, Shared
 from kitaru.engine.signals import Signal, StoreLost
+from kitaru.engine.typed_inputs import typed
 from kitaru.errors import (
     FailureOrigin,
     KitaruDivergenceError,
@@ -127,7 +128,10 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool, first: bool)
 def call_body(run: Run, definition: FlowDefinition) -> Any:
     """Call the flow's function with the recorded inputs, on the calling thread."""
     run.enter()
-    args, kwargs = definition.binder.unbind(run.values.decode_inputs(run.row.inputs))
+    arguments = run.values.decode_inputs(run.row.inputs)
+    if run.row.deployment_version is not None:
+        arguments = typed(definition.fn, arguments)
+    args, kwargs = definition.binder.unbind(arguments)
     if not definition.is_async:
         return definition.fn(*args, **kwargs)
     from kitaru.engine.loop import run_body  # noqa: PLC0415  # here, because only async flows need asyncio

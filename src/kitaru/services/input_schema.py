@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from kitaru.engine.answers import misfits
@@ -41,24 +42,15 @@ def input_schema(fn: Callable[..., Any]) -> dict[str, Any]:
     return schema | ({"$defs": shared["$defs"]} if "$defs" in shared else {})
 
 
-def placed(schema: Mapping[str, Any], given: Mapping[str, object], owner: str) -> dict[str, object]:
-    """Inputs by parameter: those that no parameter is named after go to the one that collects them.
-
-    Raises:
-        KitaruUsageError: There is none, and an input is unknown; all unknown ones are named.
-    """
+def placed(schema: Mapping[str, Any], given: Mapping[str, object]) -> dict[str, object]:
+    """Inputs by parameter: those that no parameter is named after go to the one that collects them, if there is one."""
     properties: Mapping[str, Any] = schema["properties"]
     extra = next((name for name, one in properties.items() if EXTRA in one), None)
+    if extra is None:
+        return dict(given)
     named = {name: value for name, value in given.items() if name in properties and name != extra}
     further = {name: given[name] for name in sorted(given) if name not in named}
-    if not further:
-        return named
-    if extra is None:
-        raise KitaruUsageError(
-            f"{owner} has no input {', '.join(repr(name) for name in further)}; "
-            f"its inputs are {', '.join(properties) or 'none'}."
-        )
-    return {**named, extra: further}
+    return {**named, extra: further} if further else named
 
 
 def check_inputs(schema: Mapping[str, Any], inputs: Mapping[str, object], owner: str, *, whole: bool) -> None:
@@ -70,13 +62,21 @@ def check_inputs(schema: Mapping[str, Any], inputs: Mapping[str, object], owner:
         owner: For the message.
         whole: Whether required ones must be there.
     """
-    known = {name: value for name, given in inputs.items() if (value := _as_json(given)) is not _NOT_JSON}
-    # A value that is no JSON is the caller's own type; only the flow can tell whether it fits.
-    required = [name for name in schema["required"] if whole and name not in inputs]
-    wrong = [f"{name} is missing" for name in required]
-    wrong += misfits(json.dumps({**schema, "required": []}), known)
+    properties: Mapping[str, Any] = schema["properties"]
+    wrong = [f"{name} is missing" for name in schema["required"] if whole and name not in inputs]
+    wrong += [_unknown(name, properties) for name in inputs if name not in properties]
+    # A value that is no JSON is of the caller's own type; only the flow can tell whether it fits.
+    known = {name: _as_json(given) for name, given in inputs.items() if name in properties}
+    known = {name: value for name, value in known.items() if value is not _NOT_JSON}
+    wrong += [one.removeprefix("$.") for one in misfits(json.dumps({**schema, "required": []}), known)]
     if wrong:
         raise KitaruUsageError(f"the inputs of {owner} do not fit: {'; '.join(wrong)}. Nothing has been recorded.")
+
+
+def _unknown(name: str, properties: Mapping[str, Any]) -> str:
+    near = get_close_matches(name, properties, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(properties) or 'none'}"
+    return f"there is no input {name!r} ({hint})"
 
 
 def _types(fn: Callable[..., Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def invoke(
     name = f"flow {deployment.flow}, version {deployment.version}"
     _check_scope(deployment.flow)
     schema = json.loads(deployment.input_schema)
-    given = {**wiring.values.decode_inputs(deployment.default_inputs), **placed(schema, inputs, name)}
+    given = {**wiring.values.decode_inputs(deployment.default_inputs), **placed(schema, inputs)}
     check_inputs(schema, given, name, whole=True)
     encoded = wiring.values.encode_inputs(given, allow_opaque=False)
     row = ExecutionRow(
