@@ -441,6 +441,29 @@ def test_a_name_cannot_hold_a_secret(home: Path) -> None:
     assert traces(home) == []
 
 
+@flow
+def asks_by_secret() -> None:
+    kitaru.wait(f"for {secret()}")
+
+
+@flow
+def asks_for_secret() -> None:
+    kitaru.wait(schema={"enum": [secret()]})
+
+
+@flow
+def keyed_by_secret() -> int:
+    keyed = call_with.with_options(key=f"user {secret()}")
+    return keyed(secret(), Settings(token=secret()), secret().encode())
+
+
+@pytest.mark.usefixtures("leaves_no_trace")
+def test_what_a_wait_or_a_call_is_found_by_cannot_hold_a_secret() -> None:
+    assert "kitaru.wait(): the name holds the value of secret TOKEN" in str(failure_of(asks_by_secret.run()))
+    assert "kitaru.wait(): the schema holds the value of secret TOKEN" in str(failure_of(asks_for_secret.run()))
+    assert keyed_by_secret.run().wait(timeout=TIMEOUT) == len(TOKEN)
+
+
 def test_a_number_that_is_a_secret_is_refused() -> None:
     KitaruClient().secrets.set("PIN", "4711081512345")
 

@@ -314,5 +314,7 @@ def test_a_secret_in_the_plain_environment_of_an_image_is_refused_before_it_is_r
     ) as caught:
         idle.run(image=image)
     assert VALUE not in str(caught.value)
+    with pytest.raises(KitaruUsageError, match="image holds the value of secret TOKEN"):
+        idle.run(image={"requirements": [f"private @ https://x:{VALUE}@example.com/private.whl"]})
     assert not list(KitaruClient().executions.list())
     idle.run(image={"environment": {"URL": "https://example.com"}, "secret_environment_from": ["TOKEN"]}).wait()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kitaru.core.mutations import CallRecorded, CallStarted
 from kitaru.core.ports import EncodedInputs
+from kitaru.core.redaction import redact
 from kitaru.core.replay import Override
 from kitaru.core.rows import Encoded, RecordedCall
 from kitaru.core.states import CallKind, CallStatus
@@ -49,7 +50,7 @@ def begin(run: Run, definition: CheckpointDefinition, args: tuple[Any, ...], kwa
     run.check_name(name, definition.reference)
     with run.needing_the_store():
         inputs = _encoded(run, definition, arguments)
-    digest = inputs.digest if definition.key is None else keyed_digest(definition.key)
+    digest = inputs.digest if definition.key is None else keyed_digest(redact(definition.key))
     numbering = run.numbering
     identity = Identity(name, digest, numbering.occurrence(name, digest))
     position = numbering.position()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from kitaru.core import redaction
 from kitaru.core.clock import Microseconds
 from kitaru.core.mutations import (
     AnswerRefused,
@@ -21,7 +22,6 @@ from kitaru.core.mutations import (
     WaitOpened,
     WaitsClosed,
 )
-from kitaru.core.redaction import redact
 from kitaru.core.replay import Override
 from kitaru.core.rows import CallRow, Encoded, RecordedCall, WaitRow
 from kitaru.core.states import CallKind, CallStatus, WaitStatus
@@ -60,6 +60,8 @@ class Asked(NamedTuple):
 def ask(run: Run, question: Question) -> Known | Asked:
     """Find the answer that is recorded, or have the question open."""
     run.check_name(question.name, WAIT)
+    redaction.refuse(question.name, "kitaru.wait(): the name")
+    redaction.refuse(question.schema or "", "kitaru.wait(): the schema")
     asked = {"question": question.question, "schema": question.schema, "metadata": question.metadata}
     inputs = run.values.encode_inputs(asked, allow_opaque=False, redact=True)
     occurrence = run.numbering.occurrence(question.name, inputs.digest)
@@ -85,7 +87,7 @@ def ask(run: Run, question: Question) -> Known | Asked:
             name=question.name,
             status=WaitStatus.OPEN,
             opened_at=now,
-            question=None if question.question is None else redact(question.question),
+            question=None if question.question is None else redaction.redact(question.question),
             schema=question.schema,
             metadata=None
             if question.metadata is None

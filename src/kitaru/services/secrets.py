@@ -74,23 +74,24 @@ def secret_environment(wiring: Wiring, image: ImageSettings | None, *, project: 
 
 
 def check_image(wiring: Wiring, image: ImageSettings | None) -> None:
-    """Refuse an image whose plain environment holds a secret: it would be recorded as it is.
+    """Refuse an image that holds a secret of this project: it would be recorded as it is.
 
     Raises:
-        KitaruUsageError: A variable holds the value of a secret of this project.
+        KitaruUsageError: A variable, or another field, holds the value of a secret.
     """
-    if image is None or not image.environment:
+    if image is None:
         return
     for row in wiring.store.secrets.list(wiring.settings.project):
         try:
             _decrypted(wiring, row)
         except KitaruUsageError:  # no key here: then this process cannot have had the value from us
             break
-    for variable, value in image.environment.items():
+    for variable, value in (image.environment or {}).items():
         try:
             redaction.refuse(value, f"image.environment[{variable!r}]")
         except KitaruUsageError as error:
             raise KitaruUsageError(f"{error} Name the secret in image.secret_environment_from instead.") from None
+    redaction.refuse(image.to_json(), "image")
 
 
 def _decrypted(wiring: Wiring, row: SecretRow) -> str:
