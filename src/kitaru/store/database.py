@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from kitaru.core.ports import StoreUnavailable
 from kitaru.errors import KitaruStoreError
 from kitaru.store.rows import Values
 
@@ -40,7 +41,7 @@ class Unwritable(KitaruStoreError):
     """A value fits no row: the commit that brought it is at fault, not the store."""
 
 
-class NotWritten(KitaruStoreError):
+class NotWritten(StoreUnavailable):
     """A transaction was certainly not written, for a reason that may pass: it can be tried again."""
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from kitaru.core.ports import StoreUnavailable
 from kitaru.errors import KitaruStoreError, KitaruUsageError
 from kitaru.store.database import NotWritten
 from kitaru.store.postgres_pipeline import Failed
 
 _AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: another transaction went first
+
+_PASSING = frozenset({"55", "57"})  # a lock that was held for too long, a statement that took too long
+_NO_PLACE = "53300"  # for another connection
 
 _SENTENCES = {
     "53": "cannot take more: {words}. Nothing of this was written. Free what is short on the server and try again.",
@@ -46,7 +50,8 @@ def store_error(name: str, error: Failed) -> KitaruStoreError:
     if error.state in _AGAIN:
         return NotWritten(f"The store {name} was busy with another writer; nothing of this was written. Try again.")
     sentence = _SENTENCES.get(error.state[:2], "answered: {words}. Nothing of this was written.")
-    return KitaruStoreError(f"The store {name} {sentence.format(words=error.message)}")
+    kind = StoreUnavailable if error.state[:2] in _PASSING or error.state == _NO_PLACE else KitaruStoreError
+    return kind(f"The store {name} {sentence.format(words=error.message)}")
 
 
 def unreachable(name: str, error: psycopg.Error) -> KitaruStoreError:
@@ -59,7 +64,8 @@ def unreachable(name: str, error: psycopg.Error) -> KitaruStoreError:
         advice = "Make the database first: createdb, or CREATE DATABASE in psql. Kitaru makes its tables in it."
     else:
         advice = "Check that the server runs there and takes connections, or name another store with KITARU_STORE."
-    return KitaruStoreError(f"The store {name} cannot be reached: {words}. {advice}")
+    kind = StoreUnavailable if may_pass(error) else KitaruStoreError
+    return kind(f"The store {name} cannot be reached: {words}. {advice}")
 
 
 def may_pass(error: psycopg.Error) -> bool:
@@ -76,9 +82,9 @@ def lost(name: str, words: str) -> NotWritten:
     )
 
 
-def unknown(name: str, words: str) -> KitaruStoreError:
+def unknown(name: str, words: str) -> StoreUnavailable:
     """The error to raise where a connection broke while the server was committing."""
-    return KitaruStoreError(
+    return StoreUnavailable(
         f"The connection to the store {name} was lost while it committed ({' '.join(words.split())}). "
         "What was to be written is either there as a whole or not at all. Look at the execution before you try again."
     )

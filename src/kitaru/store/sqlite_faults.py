@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from kitaru.core.ports import StoreUnavailable
 from kitaru.errors import KitaruStoreError
 
 # Primary result codes of SQLite; the sqlite3 module names them only as attributes of connections' errors.
@@ -50,7 +51,8 @@ def store_error(name: str, path: Path | None, error: sqlite3.Error, timeout: flo
     if code == _CANTOPEN and path is not None and path.is_dir():
         return KitaruStoreError(f"The store {name} is a folder. Name a file in it, such as {path / 'kitaru.db'}.")
     sentence = _SENTENCES.get(code, "answered: {error}. Nothing of this was written.")
-    return KitaruStoreError(f"The store {name} {sentence.format(error=error, timeout=timeout)}")
+    kind = StoreUnavailable if code in (_BUSY, _LOCKED) else KitaruStoreError
+    return kind(f"The store {name} {sentence.format(error=error, timeout=timeout)}")
 
 
 def _code(error: sqlite3.Error) -> int:
