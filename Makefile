@@ -6,9 +6,10 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 # The environment is in step already: `env` saw to it. Without --no-sync every run would look again.
 RUN := $(UV) run --no-sync
 PEER ?=
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help env postgres test test-all crash check format demo bench clean
+.PHONY: help env postgres test test-all crash soak check format demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ test-all: env postgres ## run every test, the slow ones too
 
 crash: env postgres ## kill processes at every crash point and look at what is resumed
 	$(RUN) pytest tests/crash $(ARGS)
+
+soak: env ## random faults over workers on both databases, for MINUTES=30
+	$(RUN) python -m tests.soak.soak --minutes $(MINUTES) $(ARGS)
 
 check: env ## lint, format, types, direction of imports
 	$(RUN) ruff check .
