@@ -131,3 +131,12 @@ def test_what_child_processes_print_stays_above_the_live_view_and_out_of_the_ans
     screen.expect_exact("from a child\r\n")
     screen.expect_exact("1\r\n")
     screen.expect(pexpect.EOF)
+
+
+def test_a_question_that_is_answered_elsewhere_is_taken_back(shell: Shell) -> None:
+    screen = shell.terminal("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a", "--wait")
+    screen.expect_exact("leaves it open")
+    shell.run("executions", "input", "a", "--value", "false")
+    screen.expect_exact("answered elsewhere")
+    screen.expect_exact("kept\r\n")
+    screen.expect(pexpect.EOF)

@@ -13,6 +13,9 @@ from kitaru.core.execution import CheckpointCall, Execution
 from kitaru.core.states import CallKind, CallStatus
 
 BAR = 20
+_LEAST_BAR = 6
+_BESIDE_BAR = 28
+"""Columns for what separates the others, and for a note."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _MANY = 12
 _FIRST = 3
@@ -36,13 +39,14 @@ Child = Callable[[str], Execution | None]
 
 
 class _Row(NamedTuple):
-    """A line: its branch, its sign and name, what kind it is, how long it took, its bar, and what is to say."""
+    """A line: its branch, sign and name, what kind it is, how long it took, what is to say, and its bar."""
 
     name: str
     label: str
     duration: str
-    bar: str
     note: str
+    seconds: float = 0.0
+    colour: str = ""
 
 
 def tree(terminal: Terminal, execution: Execution, child: Child, *, every: bool) -> Iterator[str]:
@@ -56,13 +60,15 @@ def tree(terminal: Terminal, execution: Execution, child: Child, *, every: bool)
     """
     calls = list(_deep(execution, child, 0))
     longest = max((_seconds(call) for call, _ in calls if call.kind not in _NO_WORK), default=0.0)
-    rows = list(_rows(terminal, execution, child, longest, every=every, prefix="", depth=0))
+    rows = list(_rows(terminal, execution, child, every=every, prefix="", depth=0))
     if not rows:
         return
-    widths = [max(columns(row[index]) for row in rows) for index in range(3)]
+    widths = [max(columns(row[index]) for row in rows) for index in range(3)]  # pyright: ignore[reportArgumentType]  # the first three are text
+    size = max(_LEAST_BAR, min(BAR, terminal.width - sum(widths) - _BESIDE_BAR))
     for row in rows:
+        drawn = terminal.paint(bar(row.seconds, longest, size), row.colour) if row.colour else ""
         left = f"  {pad(row.name, widths[0])}  {pad(row.label, widths[1])}"
-        left += f"  {' ' * (widths[2] - columns(row.duration))}{row.duration}  {pad(row.bar, BAR)}"
+        left += f"  {' ' * (widths[2] - columns(row.duration))}{row.duration}  {pad(drawn, size)}"
         room = terminal.width - columns(left) - 2
         note = row.note if not terminal.is_terminal else cut(row.note, max(room, 20))
         yield f"{left}  {_painted(terminal, note)}".rstrip()
@@ -85,7 +91,7 @@ def _child_of(call: CheckpointCall, child: Child, depth: int) -> Execution | Non
 
 
 def _rows(
-    terminal: Terminal, execution: Execution, child: Child, longest: float, *, every: bool, prefix: str, depth: int
+    terminal: Terminal, execution: Execution, child: Child, *, every: bool, prefix: str, depth: int
 ) -> Iterator[_Row]:
     groups = [(name, list(calls)) for name, calls in groupby(execution.checkpoints, lambda call: call.name)]
     for place, (name, calls) in enumerate(groups):
@@ -95,15 +101,15 @@ def _rows(
         for index, call in enumerate(shown):
             is_last = is_last_group and index == len(shown) - 1 and not left_out
             branch, below = ("", "") if depth == 0 else (("└ ", "  ") if is_last else ("├ ", "│ "))
-            yield _row(terminal, call, f"{prefix}{branch}", longest)
+            yield _row(terminal, call, f"{prefix}{branch}")
             yield from _attempts(terminal, call, prefix + below)
             inner = _child_of(call, child, depth)
             if inner is not None:
                 deeper = f"{prefix}{below}" if depth else "  "
-                yield from _rows(terminal, inner, child, longest, every=every, prefix=deeper, depth=depth + 1)
+                yield from _rows(terminal, inner, child, every=every, prefix=deeper, depth=depth + 1)
         if left_out:
             rest = [call for call in calls if call not in shown]
-            yield _Row(f"{prefix}… {left_out:,} more {name}", "", "", "", f"{_counts(rest)}; --all shows them")
+            yield _Row(f"{prefix}… {left_out:,} more {name}", "", "", f"{_counts(rest)}; --all shows them")
 
 
 def _chosen(calls: Sequence[CheckpointCall]) -> list[CheckpointCall]:
@@ -116,15 +122,15 @@ def _counts(calls: Iterable[CheckpointCall]) -> str:
     return ", ".join(f"{number:,} {status}" for status, number in Counter(state(call) for call in calls).items())
 
 
-def _row(terminal: Terminal, call: CheckpointCall, branch: str, longest: float) -> _Row:
+def _row(terminal: Terminal, call: CheckpointCall, branch: str) -> _Row:
     sign, colour = SIGNS[state(call)]
-    seconds = _seconds(call)
     return _Row(
         f"{terminal.paint(branch, 'dim')}{terminal.paint(sign, colour)} {printable(call.call_id)}",
         label(terminal, call),
         words.duration(call.duration) if call.duration is not None else "",
-        terminal.paint(bar(seconds, longest), "dim" if call.kind in _NO_WORK else colour),
         _note(call),
+        _seconds(call),
+        "dim" if call.kind in _NO_WORK else colour,
     )
 
 
@@ -136,7 +142,7 @@ def _attempts(terminal: Terminal, call: CheckpointCall, prefix: str) -> Iterator
         assert attempt.failure is not None
         span = None if attempt.ended_at is None else attempt.ended_at - attempt.started_at
         name = terminal.paint(f"{prefix}  attempt {attempt.number}", "dim")
-        yield _Row(name, terminal.paint("failed", "red"), words.duration(span), "", told(attempt.failure))
+        yield _Row(name, terminal.paint("failed", "red"), words.duration(span), told(attempt.failure))
 
 
 def state(call: CheckpointCall) -> str:
@@ -156,11 +162,11 @@ def label(terminal: Terminal, call: CheckpointCall) -> str:
     return terminal.paint(printable(call.type or _KINDS.get(call.kind, "")), "dim")
 
 
-def bar(seconds: float, longest: float) -> str:
+def bar(seconds: float, longest: float, size: int = BAR) -> str:
     """A bar in proportion; the smallest one for what took hardly any time."""
     if seconds <= 0 or longest <= 0:
         return ""
-    eighths = max(1, round(min(1.0, seconds / longest) * BAR * 8))
+    eighths = max(1, round(min(1.0, seconds / longest) * size * 8))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 

@@ -159,8 +159,8 @@ def tell_end(out: Output, execution: Execution) -> int:
     """How it ended: the result to stdout, all else beside it; the exit code."""
     if execution.status is Status.COMPLETED:
         out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
-        result = words.result(execution.plain_result())
-        shown = printable_lines(result) if out.terminal.is_terminal else result
+        result = execution.plain_result()
+        shown = printable_lines(words.result(result)) if out.terminal.is_terminal else words.on_a_line(result)
         out.item(execution_as_json(execution) if out.json else None, [shown])
         return OK
     out.tell(f"{headline(out.beside, execution)}{_took(execution)}")

@@ -20,6 +20,9 @@ STATUS_COLOURS = {
     "cancelled": "dim",
 }
 
+_LINE = 90
+"""Columns of a line of JSON."""
+
 
 def status(terminal: Terminal, word: str) -> str:
     """A status in its colour."""
@@ -80,12 +83,45 @@ def value(data: Any, width: int | None = None) -> str:
     return text if width is None else cut(text, width)
 
 
+def on_a_line(data: Any) -> str:
+    """A result for a pipe: text as it is, all else as JSON on one line."""
+    return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+
+
 def result(data: Any) -> str:
-    """A result for eyes: text as it is, all else as JSON over several lines where one is too short."""
-    if isinstance(data, str):
-        return data
-    text = json.dumps(data, ensure_ascii=False)
-    return text if len(text) <= 80 else json.dumps(data, ensure_ascii=False, indent=2)
+    """A result for eyes: text as it is, all else as JSON, over several lines where one is too short."""
+    return data if isinstance(data, str) else _laid_out(data, 0)
+
+
+def _laid_out(data: Any, indent: int) -> str:
+    """JSON that breaks a container only where it does not fit on a line."""
+    line = json.dumps(data, ensure_ascii=False)
+    if len(line) + indent <= _LINE or not isinstance(data, (dict, list)) or not data:
+        return line
+    inner = " " * (indent + 2)
+    if isinstance(data, dict):
+        items: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType]  # of JSON
+        parts = [
+            f"{inner}{json.dumps(key, ensure_ascii=False)}: {_laid_out(item, indent + 2)}"
+            for key, item in items.items()
+        ]
+        return "{\n" + ",\n".join(parts) + f"\n{' ' * indent}}}"
+    many: list[Any] = data  # pyright: ignore[reportUnknownVariableType]  # of JSON
+    texts = [_laid_out(item, indent + 2) for item in many]
+    if not any(isinstance(item, (dict, list)) for item in many):
+        return f"[\n{_filled(texts, inner)}\n{' ' * indent}]"
+    return "[\n" + ",\n".join(f"{inner}{text}" for text in texts) + f"\n{' ' * indent}]"
+
+
+def _filled(texts: list[str], inner: str) -> str:
+    """Many short values, as many on a line as fit."""
+    lines = [inner]
+    for text in texts:
+        if len(lines[-1]) + len(text) > _LINE and lines[-1] != inner:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(inner)
+        lines[-1] += f"{text}, "
+    return "\n".join(lines).rstrip().removesuffix(",")
 
 
 def table(
