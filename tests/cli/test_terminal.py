@@ -137,6 +137,6 @@ def test_a_question_that_is_answered_elsewhere_is_taken_back(shell: Shell) -> No
     screen = shell.terminal("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a", "--wait")
     screen.expect_exact("leaves it open")
     shell.run("executions", "input", "a", "--value", "false")
-    screen.expect_exact("answered elsewhere")
+    screen.expect_exact("needs no answer from here any more")
     screen.expect_exact("kept\r\n")
     screen.expect(pexpect.EOF)
