@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -158,6 +160,13 @@ class Shell:
             text=True,
             **options,
         )
+
+    def until(self, happens: Callable[[], bool]) -> None:
+        """Wait for what another process does."""
+        deadline = time.monotonic() + PATIENCE
+        while not happens():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def terminal(self, *arguments: str) -> pexpect.spawn:
         """A command on a terminal of its own."""

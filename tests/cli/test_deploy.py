@@ -89,3 +89,28 @@ def test_why_and_limits_and_clean(shell: Shell) -> None:
     assert "would delete 1 execution " in shell.run("clean", "--older-than", "0s", "--dry-run").out
     assert shell.item("clean", "--older-than", "0s", "--status", "cancelled")["executions"] == 1
     assert "duration" in shell.run("clean", "--older-than", "30 days", code=2).err
+
+
+def test_check_tells_what_edited_code_makes_of_a_parked_execution(shell: Shell) -> None:
+    shell.run("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a")
+    assert "1 resumes" in shell.run("check", "agent.py:approval", "--fail-on", "rerun").out
+    assert shell.item("executions", "resume", "a", "--dry-run")["verdict"] == "resumes"
+    text = (shell.folder / "agent.py").read_text()
+    (shell.folder / "agent.py").write_text(text.replace('plan("cost")', 'plan("price")'))
+    found = shell.run("check", "agent.py:approval", "--fail-on", "drift", "-o", "json", code=1).data
+    assert [(one["exec_id"], one["code_changed"]) for one in found["items"]] == [("a", True)]
+    assert {call["call_id"]: call["step"] for call in found["items"][0]["calls"]}["plan_2"] == "rerun"
+    assert "The code has changed" in shell.run("check", "approval").out
+    assert "Did you mean" in shell.run("check", "agent.py:aproval", code=2).err
+
+
+def test_resume_says_that_the_code_has_changed_before_it_goes_on(shell: Shell) -> None:
+    child = shell.popen("run", "agent.py:hangs", "--id", "h")
+    shell.until((shell.folder / "held").exists)
+    child.kill()
+    child.communicate()
+    text = (shell.folder / "agent.py").read_text()
+    (shell.folder / "agent.py").write_text(text.replace("    time.sleep(60)", "    return 'edited'"))
+    done = shell.run("executions", "resume", "h")
+    assert done.out == "h\nnull\n"
+    assert "The code has changed since it was started" in done.err

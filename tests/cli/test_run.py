@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 
 import pytest
 
@@ -110,7 +109,7 @@ def test_cancel_and_delete(shell: Shell) -> None:
 
 def test_ctrl_c_ends_run_quietly_with_130_and_the_execution_can_be_resumed(shell: Shell) -> None:
     child = shell.popen("run", "agent.py:hangs", "--id", "h", "--wait")
-    _until((shell.folder / "held").exists)
+    shell.until((shell.folder / "held").exists)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 130
@@ -152,14 +151,6 @@ def test_follow_gives_a_json_line_for_each_entry(shell: Shell) -> None:
     events = shell.run("executions", "events", "r", "-o", "json").data
     assert events["items"][0]["kind"] == "execution.created"
     assert events["count"] == len(events["items"])
-
-
-def _until(happens: object) -> None:
-    assert callable(happens)
-    deadline = time.monotonic() + PATIENCE
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_worker_runs_what_was_left_to_it_and_ends_in_good_order(shell: Shell) -> None:

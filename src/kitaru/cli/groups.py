@@ -87,6 +87,7 @@ COMMANDS: Mapping[str, Entry] = {
     "build": Entry("Freeze a flow as a new version without a tag of its own.", "kitaru.cli.deploy:build"),
     "invoke": Entry("Start an execution of a deployed version.", "kitaru.cli.deploy:invoke"),
     "flow": Entry("Look at deployed flows, and route tags to versions.", commands=FLOW),
+    "check": Entry("Say what the code at hand would make of unfinished executions.", "kitaru.cli.check:check"),
     "image": Entry("Work with images.", commands=IMAGE),
     "secrets": Entry("Keep secrets, encrypted.", commands=SECRETS),
     "clean": Entry("Delete old executions, then what nothing refers to.", "kitaru.cli.clean:clean"),

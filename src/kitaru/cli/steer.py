@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from kitaru.cli.arguments import ExecutionId, Json, Override, exec_id
-from kitaru.cli.output import Output, command
+from kitaru.cli.check import plan_lines
+from kitaru.cli.output import OK, Output, command
 from kitaru.cli.run import finish, waits
 from kitaru.cli.target import see_project
 from kitaru.cli.words import count
@@ -29,12 +30,20 @@ def retry(out: Output, exec_id: str, wait: bool) -> int:
 
 @command("resume")
 @exec_id()
+@click.option("--dry-run", is_flag=True, help="Show what would be reused and what would run; start nothing.")
 @waits
-def resume(out: Output, exec_id: str, wait: bool) -> int:
+def resume(out: Output, exec_id: str, dry_run: bool, wait: bool) -> int:
     """Go on with an execution whose process has died, in this one. Where that lives, nothing happens."""
     see_project()
     client = KitaruClient()
     out.divert()
+    plan = client.executions.resume(exec_id, dry_run=True) if dry_run or not out.json else None
+    if dry_run and plan is not None:
+        out.item(as_json(plan), plan_lines(out.terminal, plan))
+        return OK
+    if plan is not None and plan.code_changed:  # told before it goes on
+        for line in plan_lines(out.beside, plan):
+            out.tell(line)
     return finish(out, client, client.executions.resume(exec_id), wait=wait)
 
 
