@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -75,22 +76,40 @@ def test_connections_that_were_cut_while_idle_are_replaced_and_nobody_notices(st
     assert [row.call_id for row in store.calls.memo("exec")] == ["step"]
 
 
+@contextmanager
+def _back_soon(server: Server) -> Iterator[None]:
+    """The server crashes, and is back half a second later.
+
+    Its thread lasts as long as the block: the kernel takes the end of the thread that started a server for
+    that of its process, and ends the server.
+    """
+    done = threading.Event()
+
+    def start_again() -> None:
+        done.wait(0.5)
+        server.start()
+        done.wait()
+
+    server.stop("immediate")
+    back = threading.Thread(target=start_again)
+    back.start()
+    try:
+        yield
+    finally:
+        done.set()
+        back.join()
+
+
 def test_a_server_that_crashes_and_comes_back_is_waited_for() -> None:
     needs_postgres()
     server = Server()
     try:
         store = open_store(server.database(), CLOCK)
         epoch = start(store)
-        server.stop("immediate")
-        back = threading.Timer(0.5, server.start)
-        back.start()
-        assert commit(store, epoch, CallRecorded(call())) is None
-        back.join()
-        server.stop("immediate")
-        back = threading.Timer(0.5, server.start)
-        back.start()
-        assert [row.call_id for row in store.calls.memo("exec")] == ["step"]
-        back.join()
+        with _back_soon(server):
+            assert commit(store, epoch, CallRecorded(call())) is None
+        with _back_soon(server):
+            assert [row.call_id for row in store.calls.memo("exec")] == ["step"]
         store.close()
     finally:
         server.remove()
