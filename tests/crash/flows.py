@@ -59,6 +59,16 @@ def _die_at_write(number: int) -> None:
         return connection
 
     sqlite3.connect = traced
+    if "KITARU_STORE" in os.environ:
+        from kitaru.store.postgres_pipeline import Pipeline
+
+        send = Pipeline.send
+
+        def sent(self: Pipeline, statement: str, values: Any = (), *, each: bool = False) -> None:
+            look(statement)
+            send(self, statement, values, each=each)
+
+        Pipeline.send = sent
 
 
 if "CRASH_TRACE" in os.environ:
@@ -317,7 +327,11 @@ VERBS: dict[str, Callable[[str, str], object]] = {"run": run, "resume": resume, 
 
 if __name__ == "__main__":
     _, verb, flow_name, given_id = sys.argv
-    if flow_name == "asking":
+    if "KITARU_STORE" in os.environ:
+        # Only its lease tells that a runner of PostgreSQL is dead.
+        install(Wiring(read_settings({}), lease_seconds=2.0))
+    elif flow_name == "asking":
         skip_timers()
+    if flow_name == "asking":
         threading.Thread(target=answer_questions, daemon=True).start()
     print(json.dumps(VERBS[verb](flow_name, given_id)))

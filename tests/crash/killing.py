@@ -61,10 +61,14 @@ class Snapshot(NamedTuple):
 
 
 class Case:
-    """One execution in a home of its own, and the processes that run it one after the other."""
+    """One execution in a home of its own, and the processes that run it one after the other.
 
-    def __init__(self, folder: Path, flow: str) -> None:
+    ``url`` is an empty store; None is the embedded one.
+    """
+
+    def __init__(self, folder: Path, flow: str, url: str | None = None) -> None:
         self.folder = folder
+        self._url = url
         self.flow = flow
         self.kills = 0
         self._effects = folder / "effects"
@@ -74,6 +78,7 @@ class Case:
     def process(self, verb: str, kill: Kill | None = None, trace: Path | None = None) -> str | None:
         """Run the script to its end: what it printed, or None where it was killed."""
         variables = {**os.environ, "KITARU_HOME": str(self.folder), "CRASH_EFFECTS": str(self._effects)}
+        variables |= {} if self._url is None else {"KITARU_STORE": self._url}
         variables |= {} if trace is None else {"CRASH_TRACE": str(trace)}
         variables |= {} if kill is None else kill.variables
         # Without the execution there is nothing to resume: the first process died before it recorded it.
@@ -95,9 +100,9 @@ class Case:
         """Read the store and the effects, as another process."""
         effects = tuple(self._effects.read_text().splitlines())
         database = self.folder / "kitaru.db"
-        if not database.exists():
+        if self._url is None and not database.exists():
             return Snapshot({}, {}, frozenset(), frozenset(), frozenset(), effects)
-        store = open_store(f"sqlite:///{database}", SystemClock())
+        store = open_store(self._url or f"sqlite:///{database}", SystemClock())
         try:
             return _look(store, effects)
         finally:

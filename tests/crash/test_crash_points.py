@@ -14,6 +14,7 @@ import pytest
 from kitaru.engine.crash_points import POINTS
 from tests.crash.flows import FLOWS, VERBS
 from tests.crash.killing import Case, Kill, Undisturbed, killed_and_resumed
+from tests.postgres import needs_postgres, postgres_server
 
 RunUndisturbed = Callable[[str], Undisturbed]
 
@@ -29,6 +30,10 @@ def _sample() -> list[tuple[str, str]]:
         for index, point in enumerate(POINTS)
         if (index + number) % 4 == 0 and point != "before_retry"
     ]
+
+
+FEW = frozenset({("sequential", "after_create"), ("family", "before_commit"), ("asking", "after_attempt")})
+"""For PostgreSQL the usual run takes these: only the end of its lease tells there that a process is dead."""
 
 
 def _kills(point: str, number: int) -> list[Kill]:
@@ -69,6 +74,27 @@ def test_s3_2_a_flow_killed_at_any_passing_of_a_point_goes_on(
         killed += case.kills
     # How many commits share a group differs from run to run, so the last passings may not come; the first do.
     assert killed or not passings
+
+
+@pytest.mark.parametrize(
+    ("flow", "point"),
+    [
+        pytest.param(flow, point, marks=[] if (flow, point) in FEW else [pytest.mark.slow])
+        for flow in FLOWS
+        for point in POINTS
+    ],
+)
+def test_s3_2_a_killed_flow_goes_on_in_postgresql(
+    flow: str, point: str, tmp_path: Path, run_undisturbed: RunUndisturbed
+) -> None:
+    needs_postgres()
+    expected = run_undisturbed(flow)  # of the embedded store: both have to hold the same in the end
+    passings = 1 if point in PASSED_ON_RESUMPTION else expected.passings[point]
+    if not passings:
+        pytest.skip("the flow does not come to this point")
+    number = 1 + POINTS.index(point) % passings
+    case = Case(tmp_path / "home", flow, postgres_server().database())
+    killed_and_resumed(case, expected, _kills(point, number), _verbs(POINTS.index(point)))
 
 
 def test_every_point_is_passed_by_some_flow(run_undisturbed: RunUndisturbed) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.crash.flows import FLOWS, VERBS
 from tests.crash.killing import Case, Kill, Undisturbed, killed_and_resumed
+from tests.postgres import needs_postgres, postgres_server
 
 RunUndisturbed = Callable[[str], Undisturbed]
 
@@ -47,6 +48,18 @@ def test_s3_2_a_kill_between_begin_and_commit_leaves_all_or_nothing(
     number: int, tmp_path: Path, run_undisturbed: RunUndisturbed
 ) -> None:
     case = Case(tmp_path / "home", "recorded")
+    killed_and_resumed(case, run_undisturbed("recorded"), [Kill("write", number)], list(VERBS))
+    assert case.kills == 1
+
+
+@pytest.mark.parametrize(
+    "number", [3, pytest.param(8, marks=pytest.mark.slow), pytest.param(17, marks=pytest.mark.slow)]
+)
+def test_s3_2_a_kill_between_begin_and_commit_leaves_all_or_nothing_in_postgresql(
+    number: int, tmp_path: Path, run_undisturbed: RunUndisturbed
+) -> None:
+    needs_postgres()
+    case = Case(tmp_path / "home", "recorded", postgres_server().database())
     killed_and_resumed(case, run_undisturbed("recorded"), [Kill("write", number)], list(VERBS))
     assert case.kills == 1
 
