@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kitaru.client.client import KitaruClient as KitaruClient
+    from kitaru.client.deployment import Deployment as Deployment
     from kitaru.client.handle import FlowHandle as FlowHandle
     from kitaru.core.artifact import Artifact as Artifact
     from kitaru.core.cleaned import Cleaned as Cleaned
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from kitaru.core.log_entry import LogEntry as LogEntry
     from kitaru.core.replay import PlannedCall as PlannedCall
     from kitaru.core.replay import ReplayPlan as ReplayPlan
+    from kitaru.core.resume_plan import ResumePlan as ResumePlan
     from kitaru.core.retry import Retry as Retry
     from kitaru.core.secret import Secret as Secret
     from kitaru.core.stack import Stack as Stack
@@ -87,6 +89,7 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "KitaruClient": "kitaru.client.client",
+    "Deployment": "kitaru.client.deployment",
     "FlowHandle": "kitaru.client.handle",
     "Artifact": "kitaru.core.artifact",
     "Cleaned": "kitaru.core.cleaned",
@@ -109,6 +112,7 @@ _HOME_OF = {
     "LogEntry": "kitaru.core.log_entry",
     "PlannedCall": "kitaru.core.replay",
     "ReplayPlan": "kitaru.core.replay",
+    "ResumePlan": "kitaru.core.resume_plan",
     "Retry": "kitaru.core.retry",
     "Stack": "kitaru.core.stack",
     "Secret": "kitaru.core.secret",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kitaru import KitaruClient, KitaruExecutionError, KitaruUsageError, KitaruUserCodeError
+from kitaru.services.wiring import wiring
 from tests.acceptance.asking import asked
 from tests.acceptance.deployed import Project
 from tests.acceptance.gates import PATIENCE, until
@@ -265,3 +266,21 @@ def test_s8_2_a_flow_that_no_other_process_can_import_is_refused(project: Projec
 
     with pytest.raises(KitaruUsageError, match="no other process can import"):
         inner.deploy()
+
+
+def test_s8_2_a_version_that_is_invoked_again_has_a_process_that_waits_for_it(project: Project) -> None:
+    project.scripts.write("who.py", "import os, kitaru\n@kitaru.flow\ndef pid() -> int:\n    return os.getpid()\n")
+    project.python("import who; who.pid.deploy()")
+    deployments = KitaruClient().deployments
+    first, second = (deployments.invoke("pid").wait(PATIENCE) for _ in range(2))
+    (spare,) = wiring().spares.pids()
+    third = deployments.invoke("pid").wait(PATIENCE)
+    assert third == spare
+    assert len({first, second, third, *wiring().spares.pids()}) == 4  # each runs one execution
+    (spare,) = wiring().spares.pids()
+    os.kill(spare, signal.SIGKILL)  # one that has died is no loss
+    assert deployments.invoke("pid").wait(PATIENCE) not in (first, second, third, spare)
+    (spare,) = wiring().spares.pids()
+    wiring().spares.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(spare, 0)

@@ -61,6 +61,7 @@ class Launcher:
         where = f"execution {row.execution_id}"
         image = None if row.image is None else ImageSettings.parse(json.loads(row.image), where)
         place = prepare(self._wiring, row.snapshot, image, project=row.project)
+        spare = self._wiring.spares.take(place.python, place.folder, place.variables, row.flow_ref, row.execution_id)
         return ProcessChild(
             row.execution_id,
             place.variables,
@@ -69,6 +70,7 @@ class Launcher:
             died=self._deaths,
             python=place.python,
             folder=place.folder,
+            spare=spare,
         )
 
 

@@ -31,6 +31,7 @@ from kitaru.services.pickup import KNOWN, NOTHING, Takes
 from kitaru.services.runner import Runner, Spawn
 from kitaru.services.runners import Runners, environment
 from kitaru.services.settings import Settings, read_settings
+from kitaru.stacks.spares import Spares
 from kitaru.store import open_store
 from kitaru.values import ValueCodec, open_blobs
 
@@ -72,6 +73,7 @@ class Wiring:
         )
         self.shared = shared
         self._lease_seconds = lease_seconds
+        self.spares = Spares()
         self.runner = self.new_runner(stack, takes=takes, spawn=spawn)
         self.runners = Runners(self)
 
@@ -97,6 +99,7 @@ class Wiring:
         """Stop running flows and close the store."""
         for runner in self.runners.all():
             runner.end()
+        self.spares.close()
         self.shared.line.end()
         self.shared.isolation.close()
         capture.uninstall()

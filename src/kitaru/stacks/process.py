@@ -107,6 +107,7 @@ class ProcessChild:
         died: Callable[..., int],
         python: str = sys.executable,
         folder: Path | None = None,
+        spare: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self._command = [python, "-m", "kitaru.worker.child", execution_id]
         self._folder = folder
@@ -117,7 +118,7 @@ class ProcessChild:
         self._died = died
         self._lock = threading.Lock()
         self._stopped = False
-        self._process = self._start()
+        self._process = spare or self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         import subprocess  # noqa: PLC0415  # some ms at every start, and few processes come here

@@ -1,7 +1,8 @@
 """One execution in a process of its own: ``python -m kitaru.worker.child EXECUTION_ID``.
 
 It claims the execution, runs it until it is finished or parked, and ends with code 0; whether the
-execution succeeded is in the store. With SIGTERM it hands the execution back, for others to go on with.
+execution succeeded is in the store. With ``--spare FLOW_REF`` it loads the flow first, and then reads the id of its
+execution from its standard input. With SIGTERM it hands the execution back, for others to go on with.
 Whoever starts it chooses the interpreter, the working directory and the environment.
 """
 
@@ -52,11 +53,18 @@ def run_one(execution_id: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command."""
-    if len(arguments) != 1:
-        print("usage: python -m kitaru.worker.child EXECUTION_ID", file=sys.stderr)  # noqa: T201  # a command
-        return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for who started it, and decides
-    run_one(arguments[0])
+    match arguments:
+        case ["--spare", flow_ref]:
+            load_flow(flow_ref)
+            execution_id = sys.stdin.readline().strip()
+            if execution_id:  # else whoever started it needs it no more
+                run_one(execution_id)
+        case [execution_id]:
+            run_one(execution_id)
+        case _:
+            print("usage: python -m kitaru.worker.child EXECUTION_ID", file=sys.stderr)  # noqa: T201  # a command
+            return 2
     return 0
 
 
