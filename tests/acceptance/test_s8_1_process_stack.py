@@ -233,6 +233,27 @@ def test_s6_3_a_worker_of_the_stack_runs_its_executions_in_processes_too(scripts
         worker.process.wait(PATIENCE)
 
 
+def test_s8_1_a_script_that_would_start_its_flow_again_in_its_process_is_told_so(scripts: Scripts) -> None:
+    scripts.write("main.py", """
+        import kitaru
+        from kitaru import flow
+
+        @flow
+        def agent() -> int:
+            return 1
+
+        try:
+            print(agent.run(stack="apart").wait(60))
+        except kitaru.KitaruExecutionError as error:
+            print(error.failure_origin, "exit code 1" in str(error))
+    """)  # fmt: skip
+    with scripts.started("main.py") as child:
+        printed, errors = child.finish()
+    assert printed == ["infrastructure True"]
+    assert 'Put it under `if __name__ == "__main__":`' in errors
+    assert len(KitaruClient().executions.list()) == 1
+
+
 def test_s1_10_a_child_flow_runs_in_the_process_of_its_parent_or_on_its_own_stack(scripts: Scripts) -> None:
     assert python(scripts, 'print(flows.parent.run(stack="apart").wait(60))') == ["70"]
 

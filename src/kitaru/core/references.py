@@ -11,12 +11,14 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 
-from kitaru.errors import KitaruNotFoundError
+from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 
 _MAIN = "__main__"
+_importing: ContextVar[str | None] = ContextVar("kitaru_importing", default=None)
 
 
 def reference_of(module: str, qualname: str) -> str:
@@ -61,6 +63,19 @@ def can_be_found(reference: str) -> bool:
     return not is_local(qualname) and module != _MAIN
 
 
+def check_not_importing(what: str) -> None:
+    """Refuse to start a flow in a module that is being imported to find something in it.
+
+    A script that starts its flow at its top would start it once more in every process that resumes it.
+    """
+    reference = _importing.get()
+    if reference is not None:
+        raise KitaruUsageError(
+            f"{what} is called while {reference} is imported to run it here, and would start once more each time. "
+            'Put it under `if __name__ == "__main__":`.'
+        )
+
+
 def resolve(reference: str) -> object:
     """The object that a reference names, importing its module or script where needed.
 
@@ -69,7 +84,11 @@ def resolve(reference: str) -> object:
             module itself raises while it is imported is not caught.
     """
     module_name, _, qualname = reference.rpartition(":")
-    found: object = _load(module_name, reference)
+    token = _importing.set(reference)
+    try:
+        found: object = _load(module_name, reference)
+    finally:
+        _importing.reset(token)
     for part in qualname.split("."):
         try:
             found = getattr(found, part)

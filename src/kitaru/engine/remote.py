@@ -18,7 +18,6 @@ from kitaru.engine.call import Call, CallScope
 from kitaru.engine.identity import Identity
 from kitaru.engine.output import Output
 from kitaru.engine.run import Run
-from kitaru.errors import KitaruUsageError
 
 Tell = Callable[[str, Any], None]
 """Says something to the process that runs the flow: a kind of message, and what belongs to it."""
@@ -47,7 +46,7 @@ class RemoteRun:
 class RemoteScope(CallScope):
     """The scope of the attempt. What it is told goes to the other process at once, so that a crash loses none of it."""
 
-    __slots__ = ("_tell", "importing", "relayed")
+    __slots__ = ("_tell", "relayed")
 
     def __init__(self, request: Mapping[str, Any], run: RemoteRun, tell: Tell) -> None:
         identity = Identity(*request["identity"])
@@ -55,17 +54,7 @@ class RemoteScope(CallScope):
         # Of both only the parts exist here that code inside a checkpoint can ask for.
         super().__init__(cast("Run", run), cast("Call", call), request["attempt"])
         self._tell = tell
-        self.importing = True
         self.output = self.relayed = RelayedOutput(run.clock, call.call_id, self.attempt, tell)
-
-    def check_open(self, what: str) -> None:
-        """See ``CallScope``. A script that starts its flow when it is imported would start it in each child again."""
-        if self.importing:
-            raise KitaruUsageError(
-                f"{what} is called while a child process imports the module of an isolated checkpoint, and would "
-                'start there again. Put it under `if __name__ == "__main__":`.'
-            )
-        super().check_open(what)
 
     def log(self, rows: Sequence[MetadataRow]) -> None:
         self.check_open("kitaru.log()")

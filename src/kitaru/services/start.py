@@ -11,6 +11,7 @@ from kitaru.core.ids import check_execution_id
 from kitaru.core.image import ImageSettings
 from kitaru.core.mutations import AlreadyExists, Commit, ExecutionCreated
 from kitaru.core.ports import EncodedInputs
+from kitaru.core.references import check_not_importing
 from kitaru.core.replay import PART_OF_A_REPLAY
 from kitaru.core.rows import Encoded, ExecutionRow
 from kitaru.core.stack import LOCAL
@@ -67,6 +68,7 @@ def start(
             flow or other inputs. Nothing has been recorded.
         KitaruSerializationError: An argument cannot be carried; its path is in the message.
     """
+    check_not_importing(f"{definition.name}.run()")
     scope = current.get()
     with contextlib.nullcontext() if scope is None else scope.run.needing_the_store():
         return _start(wiring, definition, args, kwargs, options)

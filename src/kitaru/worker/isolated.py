@@ -92,7 +92,7 @@ class Child:
             kind, answer = "returned", self._run(request, scope)
         except Exception as error:  # noqa: BLE001  # user code
             leaving = isinstance(error, MemoryError)  # there may be none left for the next attempt
-            kind, answer = "raised", self._failure(error, scope)
+            kind, answer = "raised", self._failure(error)
         finally:
             current.reset(token)
             scope.relayed.relay(last=True)
@@ -104,23 +104,23 @@ class Child:
         return leaving
 
     def _run(self, request: Mapping[str, Any], scope: RemoteScope) -> dict[str, Any]:
-        fn = function_of(request["reference"])
-        args, kwargs = Binder(fn, fn.__name__).unbind(self._values.decode_inputs(request["inputs"]))
-        scope.importing = False
+        try:
+            fn = function_of(request["reference"])
+            args, kwargs = Binder(fn, fn.__name__).unbind(self._values.decode_inputs(request["inputs"]))
+        except Exception as error:
+            raise _Unable(error) from error
         self._tell("begun", None)
         with _memory_bounded(request["memory"]):
             value = _called(fn, args, kwargs)
         try:
             return {"output": as_recorded(self._values, value, f"the result of {scope.call_id}")[1]}
         except KitaruSerializationError as refused:
-            raise _Unrecordable(refused) from None
+            raise _Unable(refused) from None
 
-    def _failure(self, error: Exception, scope: RemoteScope) -> dict[str, Any]:
+    def _failure(self, error: Exception) -> dict[str, Any]:
         origin = FailureOrigin.USER_CODE
-        if isinstance(error, _Unrecordable):
+        if isinstance(error, _Unable):
             error, origin = error.reason, FailureOrigin.RUNTIME
-        elif scope.importing:
-            origin = FailureOrigin.RUNTIME
         failure = failure_of(error, origin, self._values)
         return {
             "type": failure.type,
@@ -143,10 +143,10 @@ class Child:
             redaction.know(name, value)
 
 
-class _Unrecordable(Exception):
-    """The result cannot be recorded; another attempt would return the same type again."""
+class _Unable(Exception):
+    """The function cannot be called here, or its result cannot be recorded: another attempt would fare no better."""
 
-    def __init__(self, reason: KitaruSerializationError) -> None:
+    def __init__(self, reason: Exception) -> None:
         self.reason = reason
 
 
