@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import postgres_server
+
 _SECONDS_TO_END = 60
 """A process whose tests have ended, and that goes on for so long, hangs: it says where, and fails."""
 
@@ -34,6 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             monkeypatch.delenv(name)
     folder = tmp_path / "kitaru-home"
     monkeypatch.setenv("KITARU_HOME", str(folder))
+    if os.environ.get("KITARU_TEST_STORE") == "postgres":  # whatever uses the default store, on PostgreSQL
+        monkeypatch.setenv("KITARU_STORE", postgres_server().database())
     yield folder
     # Only where the test has loaded it: a unit test does not pay for the store.
     wiring = sys.modules.get("kitaru.services.wiring")

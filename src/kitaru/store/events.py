@@ -3,8 +3,9 @@
 Why a cursor neither misses nor repeats: an id is given inside a write transaction, SQLite has one writer
 at a time, and a reader sees whole transactions. So the ids that a reader sees are complete up to the
 highest of them, and all that comes later is higher. PostgreSQL gives ids from a sequence before the
-commit, and of two writers the later id may be seen first. There a commit has to lock the row of its
-execution before it adds events, which puts the ids of one execution in the order of its commits.
+commit, and of two writers the later id may be seen first. There every commit locks the rows of its
+executions before it adds events (``kitaru.store.apply.locks``), which puts the ids of one execution in the
+order of its commits; a cursor belongs to one execution.
 
 The one exception: a power cut may take back hints that were not synced, and their ids are given again. Who
 had seen them was most likely on the same machine; syncing every hint to spare the others was rejected.
