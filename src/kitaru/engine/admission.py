@@ -119,8 +119,9 @@ class Line:
         self._start()
 
     def hint(self) -> None:
-        """Something may have changed: look soon."""
-        self._stir.set()
+        """Something may have changed: look soon. Who joins after the change sees it anyway."""
+        if self._waiting:
+            self._stir.set()
 
     def limits_of(self, row: ExecutionRow) -> tuple[str, ...]:
         """The limits under which an execution comes by itself; what other processes set is seen within a second.
@@ -180,7 +181,7 @@ class Line:
                 # Not the clock: to look at the store is no passing of time.
                 if not self._stir.wait(pause) and not (self._joining or self._waiting or self._leaving):
                     break
-                if not self._joining:
+                if self._waiting and not self._joining:
                     _never.wait(_SHORTEST)  # hints come by the thousand; one look serves many
                 self._stir.clear()
                 pause = self._round()
