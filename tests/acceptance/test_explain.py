@@ -219,6 +219,23 @@ def test_a_stack_without_a_runner_is_named() -> None:
     assert "with a place for it" in only(KitaruClient().executions.explain(exec_id), Cause.QUEUED).text
 
 
+def test_what_workers_leave_because_its_flow_is_full_names_the_limit() -> None:
+    client = KitaruClient()
+    client.limits.set("flow:other_flow", at_once=1)
+    store = wiring().store
+    store.runners.register(RunnerRow("worker", "gpu", "elsewhere", 1, 0), lease_seconds=60)
+    exec_id = record(Status.PENDING, None, stack="gpu")
+    only(client.executions.explain(exec_id), Cause.QUEUED)
+    row = store.executions.get(exec_id)
+    assert row is not None
+    first = row._replace(execution_id="first", runner_id="worker")
+    mutations = (ExecutionCreated(first), Claimed("worker", Status.PENDING, 0, 1))
+    assert store.commit([Commit("first", None, mutations)]) == [None]
+    assert store.limits.take((), joining=[Ask("first", "", 1, 0, ("flow:other_flow",))]).taken
+    reason = only(client.executions.explain(exec_id), Cause.LIMIT)
+    assert "a place under limit 'flow:other_flow': 1 of 1 are held (by first on elsewhere)." in reason.text
+
+
 @pytest.mark.parametrize("status", [Status.PENDING, Status.RUNNING])
 def test_an_orphan_says_how_it_goes_on(status: Status) -> None:
     exec_id = record(status, "gone")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kitaru.core.clock import Microseconds, to_datetime
 from kitaru.core.explanation import Cause, Explanation, Reason, for_people
-from kitaru.core.limit import Slot
+from kitaru.core.limit import Limit, Slot
 from kitaru.core.rows import AttemptRow, CallRow, ExecutionRow, RunnerRow, WaitRow
 from kitaru.core.states import CallKind, CallStatus, Status, WaitStatus
 from kitaru.services.find import find
@@ -101,6 +101,16 @@ def _pending(seen: _Seen) -> Reason:
             host=seen.runner.host,
         )
     if runners.serves(row.stack):
+        for name in (f"flow:{row.flow}", f"stack:{row.stack}"):
+            limit = find_limit(seen.wiring, name)
+            if limit is not None and len(limit.holders) + len(limit.waiting) >= (limit.at_once or 0):
+                return Reason(
+                    cause=Cause.LIMIT,
+                    text=f"{waited} a place under limit {name!r}: {_taken(limit)}",
+                    since=to_datetime(since),
+                    limit=name,
+                    holders=limit.holders,
+                )
         text = f"{waited} a runner of stack {row.stack!r} with a place for it."
         return Reason(cause=Cause.QUEUED, text=text, since=to_datetime(since))
     return Reason(
@@ -234,12 +244,7 @@ def _places(seen: _Seen) -> Iterator[Reason]:
         call_id = call_id or "It"
         who = f"{call_id} and {len(waiting) - 1} more have" if len(waiting) > 1 else f"{call_id} has"
         text = f"{who} waited {seen.ago(asked_at)} for a place under limit {name!r}"
-        if limit.at_once is not None:
-            text += f": {len(limit.holders)} of {limit.at_once} are held"
-        if limit.per_minute is not None:
-            text += f"; {limit.used} of {limit.per_minute} were taken within a minute"
-        held = [_holder(one) for one in limit.holders[:_SHOWN_HOLDERS]]
-        text += f" (by {', '.join(held)}{', ...' if len(limit.holders) > _SHOWN_HOLDERS else ''})." if held else "."
+        text += f": {_taken(limit)}"
         yield Reason(
             cause=Cause.LIMIT,
             text=text,
@@ -248,6 +253,17 @@ def _places(seen: _Seen) -> Iterator[Reason]:
             limit=name,
             holders=limit.holders,
         )
+
+
+def _taken(limit: Limit) -> str:
+    parts: list[str] = []
+    if limit.per_minute is not None:
+        parts.append(f"{limit.used} of {limit.per_minute} were taken within a minute")
+    if limit.at_once is not None:
+        parts.append(f"{len(limit.holders)} of {limit.at_once} are held")
+    held = [_holder(one) for one in limit.holders[:_SHOWN_HOLDERS]]
+    more = ", ..." if len(limit.holders) > _SHOWN_HOLDERS else ""
+    return "; ".join(parts) + (f" (by {', '.join(held)}{more})." if held else ".")
 
 
 def _holder(slot: Slot) -> str:
