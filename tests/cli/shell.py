@@ -86,6 +86,20 @@ def fan(count: int):
 
 
 @kitaru.checkpoint
+def until_go():
+    kitaru.progress("waiting for the file", percent=40)
+    while not pathlib.Path("go").exists():
+        time.sleep(0.02)
+
+
+@kitaru.flow
+def held():
+    unit.map(range(40)).result()
+    until_go()
+    return "gone"
+
+
+@kitaru.checkpoint
 def hold():
     pathlib.Path("held").touch()
     time.sleep(60)

@@ -9,12 +9,14 @@ from tests.cli.shell import Shell
 GREEN = "\x1b[32m"
 
 
-def test_the_live_view_shows_progress_and_leaves_the_result(shell: Shell) -> None:
-    screen = shell.terminal("run", "agent.py:fan", "-i", '{"count": 60}', "--id", "f", "--wait")
-    screen.expect_exact("f\r\n")
-    screen.expect(r"unit.*/60")
+def test_the_live_view_shows_counts_and_progress_and_leaves_the_result(shell: Shell) -> None:
+    screen = shell.terminal("run", "agent.py:held", "--id", "h", "--wait")
+    screen.expect_exact("h\r\n")
+    screen.expect(r"unit .*40/40")
+    screen.expect("until_go .*waiting for the file 40 %")
+    shell.write("go", "")
     screen.expect_exact("completed")
-    screen.expect_exact("1770\r\n")
+    screen.expect_exact("gone\r\n")
     screen.expect(pexpect.EOF)
     screen.close()
     assert screen.exitstatus == 0

@@ -49,7 +49,8 @@ class LiveView:
         for event in events:
             if event.kind is EventKind.PROGRESS:
                 self._progress[event.call_id or ""] = _progress(event)
-        self._execution = execution
+        # Finished: the view is about to be taken away, and to read all calls once more is not worth it.
+        self._execution = None if execution.status.finished else execution
         above = [log_line(self._terminal, entry) for entry in logs] if self._with_logs else []
         self._draw(above)
 

@@ -60,7 +60,8 @@ class PlainView:
             lines += [(entry.at, log_line(self._terminal, entry)) for entry in logs]
         for _, line in sorted(lines, key=lambda one: one[0]):
             self._terminal.line(line)
-        for wait in execution.waits:
+        waits = execution.waits if execution.status is Status.WAITING else ()  # they cost a look at all calls
+        for wait in waits:
             if wait.status is WaitStatus.OPEN and wait.wait_id not in self._asked:
                 self._asked.add(wait.wait_id)
                 for line in question(self._terminal, wait):
@@ -132,27 +133,36 @@ class _NoView:
 def _follow(client: KitaruClient, exec_id: str, view: View, *, passed: set[str] | None = None) -> Wait | None:
     """Show an execution until it is finished, or asks something that is to be asked here: what is not in ``passed``."""
     executions = client.executions
+    handle = executions.handle(exec_id)
     event_id = log_id = 0
-    execution: Execution | None = None
+    shown: Status | None = None
+    not_before = 0.0
     while True:
-        began = time.monotonic()
-        status = executions.handle(exec_id).status
-        events = list(executions.events(exec_id, after=event_id))
-        logs = list(executions.logs(exec_id, after=log_id))
-        event_id = events[-1].event_id if events else event_id
-        log_id = logs[-1].log_id if logs else log_id
-        if events or logs or execution is None or execution.status is not status:
-            execution = executions.get(exec_id)
-            view.show(execution, events, logs)
-        else:
-            view.tick()
+        status = handle.status
+        if status.finished or time.monotonic() >= not_before:
+            began = time.monotonic()
+            events = list(executions.events(exec_id, after=event_id))
+            logs = list(executions.logs(exec_id, after=log_id))
+            event_id = events[-1].event_id if events else event_id
+            log_id = logs[-1].log_id if logs else log_id
+            if events or logs or shown is not status:
+                execution = executions.get(exec_id)
+                view.show(execution, events, logs)
+                wait = None if passed is None else _to_ask(execution, passed)
+                if wait is not None:
+                    return wait
+                shown = status
+            not_before = time.monotonic() + _SHARE * (time.monotonic() - began)
         if status.finished:
             return None
-        if passed is not None:
-            for wait in execution.waits:
-                if wait.status is WaitStatus.OPEN and wait.wait_id not in passed:
-                    return wait
-        time.sleep(max(_PAUSE, _SHARE * (time.monotonic() - began)))
+        view.tick()
+        time.sleep(_PAUSE)
+
+
+def _to_ask(execution: Execution, passed: set[str]) -> Wait | None:
+    if execution.status is not Status.WAITING:
+        return None
+    return next((one for one in execution.waits if one.status is WaitStatus.OPEN and one.wait_id not in passed), None)
 
 
 def tell_end(out: Output, execution: Execution) -> int:
