@@ -5,31 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from kitaru.client.follow import PAGE, check_cursor, read_on
+from kitaru.client.follow import PAGE, follow_records
 from kitaru.core.clock import to_datetime
 from kitaru.core.event import Event
 from kitaru.core.rows import EventRow
-from kitaru.services.find import find
 from kitaru.services.wiring import Wiring
 
 
 def events(wiring: Wiring, exec_id: str, *, after: int, follow: bool, timeout: float | None) -> Iterator[Event]:
     """See ``Executions.events``. What is wrong with the arguments is raised here, not by the iterator."""
-    check_cursor(after)
-    execution_id = find(wiring, exec_id).execution_id
 
-    def page_after(event_id: int) -> list[Event]:
+    def page_after(execution_id: str, event_id: int) -> list[Event]:
         found = wiring.store.events.after(execution_id, event_id, limit=PAGE)
         return [_event(execution_id, row) for row in found]
 
-    return read_on(
-        wiring,
-        execution_id,
-        page_after,
-        lambda event: event.event_id,
-        after=after,
-        follow=follow,
-        timeout=timeout,
+    return follow_records(
+        wiring, exec_id, page_after, lambda event: event.event_id, after=after, follow=follow, timeout=timeout
     )
 
 

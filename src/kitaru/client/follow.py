@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
+from kitaru.services.find import find
 from kitaru.services.wiring import Wiring
 
 T = TypeVar("T")
@@ -15,10 +17,25 @@ PAGE = 1000
 _POLL_SECONDS = 2.0
 
 
-def check_cursor(after: object) -> None:
-    """Refuse what cannot be an id."""
-    if not isinstance(after, int) or isinstance(after, bool) or after < 0:
+def follow_records(
+    wiring: Wiring,
+    exec_id: str,
+    page_after: Callable[[str, int], list[T]],
+    id_of: Callable[[T], int],
+    *,
+    after: int,
+    follow: bool,
+    timeout: float | None,
+) -> Iterator[T]:
+    """``read_on`` for what a caller names. What is wrong with the arguments is raised here, not by the iterator.
+
+    ``exec_id`` may be a prefix; ``page_after`` is given the whole id first. The rest is as in ``read_on``.
+    """
+    if not isinstance(after, int) or isinstance(after, bool) or after < 0:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise KitaruUsageError(f"after={after!r}: the id of the last one that was seen, or 0 for all.")
+    execution_id = find(wiring, exec_id).execution_id
+    page = partial(page_after, execution_id)
+    return read_on(wiring, execution_id, page, id_of, after=after, follow=follow, timeout=timeout)
 
 
 def read_on(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kitaru.client.follow import PAGE, check_cursor, read_on
+from kitaru.client.follow import PAGE, follow_records
 from kitaru.core.clock import to_datetime
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.rows import LogRow
-from kitaru.services.find import find
 from kitaru.services.wiring import Wiring
 
 
@@ -16,21 +15,13 @@ def logs(
     wiring: Wiring, exec_id: str, *, call_id: str | None, after: int, follow: bool, timeout: float | None
 ) -> Iterator[LogEntry]:
     """See ``Executions.logs``. What is wrong with the arguments is raised here, not by the iterator."""
-    check_cursor(after)
-    execution_id = find(wiring, exec_id).execution_id
 
-    def page_after(log_id: int) -> list[LogEntry]:
+    def page_after(execution_id: str, log_id: int) -> list[LogEntry]:
         found = wiring.store.logs.after(execution_id, log_id, call_id=call_id, limit=PAGE)
         return [_entry(execution_id, row) for row in found]
 
-    return read_on(
-        wiring,
-        execution_id,
-        page_after,
-        lambda entry: entry.log_id,
-        after=after,
-        follow=follow,
-        timeout=timeout,
+    return follow_records(
+        wiring, exec_id, page_after, lambda entry: entry.log_id, after=after, follow=follow, timeout=timeout
     )
 
 
