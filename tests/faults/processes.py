@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kitaru
@@ -101,6 +103,19 @@ def many(worker: str, count: str) -> object:
     return [handle.wait(PATIENCE) for handle in handles]
 
 
+def one_id(threads: str) -> object:
+    """Start the same execution from many threads at once."""
+    gate = threading.Barrier(int(threads))
+
+    def start(_: int) -> object:
+        wait_for("go on")
+        gate.wait()
+        return one_of_many.run(5, execution_id="one").wait(PATIENCE)
+
+    with ThreadPoolExecutor(int(threads)) as pool:
+        return list(pool.map(start, range(int(threads))))
+
+
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
-    print(json.dumps({"hold": hold, "take_over": take_over, "many": many}[verb](*arguments)))
+    print(json.dumps({"hold": hold, "take_over": take_over, "many": many, "one_id": one_id}[verb](*arguments)))
