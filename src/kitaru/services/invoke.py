@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from kitaru.core import redaction
 from kitaru.core.ids import check_execution_id
 from kitaru.core.mutations import AlreadyExists
 from kitaru.core.rows import DeploymentRow, ExecutionRow
@@ -44,6 +45,8 @@ def invoke(
     """
     name = f"flow {deployment.flow}, version {deployment.version}"
     _check_scope(deployment.flow)
+    for word, what in ((execution_id or "", "execution_id="), *((one, "a tag") for one in tags)):
+        redaction.refuse(word, what)
     schema = json.loads(deployment.input_schema)
     given = {**wiring.values.decode_inputs(deployment.default_inputs), **placed(schema, inputs)}
     check_inputs(schema, given, name, whole=True)
