@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kitaru import KitaruClient, KitaruExecutionError, KitaruUsageError, KitaruUserCodeError
+from kitaru import KitaruClient, KitaruExecutionError, KitaruUsageError, KitaruUserCodeError, create_stack
 from kitaru.services.wiring import wiring
 from tests.acceptance.asking import asked
 from tests.acceptance.deployed import Project
@@ -284,3 +284,16 @@ def test_s8_2_a_version_that_is_invoked_again_has_a_process_that_waits_for_it(pr
     wiring().spares.close()
     with pytest.raises(ProcessLookupError):
         os.kill(spare, 0)
+
+
+@pytest.mark.parametrize("kind", ["process", "worker"])
+def test_s8_4_a_version_runs_from_its_snapshot_on_other_stacks_too(project: Project, kind: str) -> None:
+    create_stack("other", kind=kind)
+    project.deploy("hello", "name='ada', stack='other'")
+    project.edit("v2")
+    handle = KitaruClient().deployments.invoke("hello")
+    if kind == "worker":
+        with project.scripts.started("-m", "kitaru.worker", "--stack", "other"):
+            assert handle.wait(PATIENCE) == "v1 ada"
+    assert handle.wait(PATIENCE) == "v1 ada"
+    assert project.effects == ["v1:ada"]
