@@ -126,7 +126,7 @@ class Executions:
         page = self.list(flow=flow, status=status, limit=1)
         if not page.items:
             what = f"of flow {flow!r} " if flow else ""
-            raise KitaruNotFoundError(f"there is no execution {what}in {self._wiring.settings.store}.")
+            raise KitaruNotFoundError(f"there is no execution {what}in {self._wiring.settings.store_name}.")
         return page.items[0]
 
     def events(

@@ -14,6 +14,7 @@ _SECRET_WORDS = frozenset(
     )
 )
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*):([^/]*)@")
+_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 
 def looks_secret(name: str) -> bool:
@@ -22,5 +23,5 @@ def looks_secret(name: str) -> bool:
 
 
 def masked_url(url: str) -> str:
-    """A URL without the password in it."""
-    return _PASSWORD.sub(rf"\1:{MASK}@", url)
+    """A URL without the passwords in it: before the host, or among its options."""
+    return _OPTION.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1:{MASK}@", url))

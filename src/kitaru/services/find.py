@@ -33,4 +33,4 @@ def find(wiring: Wiring, execution_id: str) -> ExecutionRow:
     ids = [row.execution_id for row in wiring.store.executions.list(ExecutionFilter(), limit=_LOOKED_AT, after=None)]
     near = get_close_matches(execution_id, ids, 2)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise KitaruNotFoundError(f"there is no execution {execution_id!r} in {wiring.settings.store}.{hint}")
+    raise KitaruNotFoundError(f"there is no execution {execution_id!r} in {wiring.settings.store_name}.{hint}")

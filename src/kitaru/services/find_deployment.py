@@ -34,7 +34,7 @@ def find_flow(wiring: Wiring, flow: str) -> tuple[str, str]:
         )
     hint = _near(flow, {name for _, name in flows}, "flows")
     raise KitaruNotFoundError(
-        f"flow {flow!r} is not deployed in {wiring.settings.store}; {hint} Deploy it first: my_flow.deploy(...)."
+        f"flow {flow!r} is not deployed in {wiring.settings.store_name}; {hint} Deploy it first: my_flow.deploy(...)."
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from kitaru.core.image import ImageSettings
 from kitaru.core.limit import parse_limits
+from kitaru.core.masking import masked_url
 from kitaru.core.retry import check_retries
 from kitaru.errors import KitaruUsageError
 
@@ -66,6 +67,11 @@ class Settings:
     project: str
     limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     snapshot: str | None = None
+
+    @property
+    def store_name(self) -> str:
+        """The store as messages name it: with no password."""
+        return masked_url(self.store)
 
 
 class Given(NamedTuple):

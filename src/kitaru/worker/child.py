@@ -39,7 +39,7 @@ def run_one(execution_id: str) -> None:
     store = open_store(settings.store, clock)
     row = store.executions.get(execution_id)
     if row is None:
-        raise KitaruNotFoundError(f"there is no execution {execution_id!r} in {settings.store}.")
+        raise KitaruNotFoundError(f"there is no execution {execution_id!r} in {settings.store_name}.")
     wiring = Wiring(settings, store=store, clock=clock, stack=row.stack, takes=NOTHING)
     install(wiring)
     on_termination(lambda: wiring.runner.hand_back(GRACE_SECONDS))

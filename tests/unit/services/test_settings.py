@@ -76,3 +76,14 @@ def test_a_tilde_is_the_users_folder(folder: Path, monkeypatch: pytest.MonkeyPat
     assert settings.home == Path("/users/me/state")
     assert settings.store == "sqlite:////users/me/x.db"
     assert settings.artifacts == "/users/me/values"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://me:s3cret@db.example.com:5432/kitaru", "postgresql://me@db.example.com/kitaru?password=s3cret"],
+)
+def test_a_store_is_named_without_its_password(url: str) -> None:
+    settings = read_settings({"store": url})
+    assert settings.store == url
+    assert "s3cret" not in settings.store_name
+    assert "db.example.com" in settings.store_name
