@@ -71,7 +71,6 @@ def test_two_stores_in_memory_know_nothing_of_each_other() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://host/db",
         "mysql://x",
         "kitaru.db",
         "",
