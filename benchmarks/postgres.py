@@ -106,7 +106,7 @@ def _flows(server: Server) -> Iterator[Row]:
         "PostgreSQL: W4 flows of 3 steps, 8 at a time in one process",
         statistics.median(rates),
         "/s",
-        Target("ratio", ">=", 0.6),
+        Target("figure", ">=", 300),
         limit / _COMMITS,
         f"pgbench, 8 clients, {_COMMITS} commits for a flow",
         "",
