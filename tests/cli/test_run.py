@@ -55,7 +55,10 @@ def test_retry_goes_on_with_the_same_execution(shell: Shell) -> None:
     shell.run("run", "agent.py:newsletter", "-i", '{"text": "t"}', "--id", "n", code=3)
     assert shell.run("executions", "retry", "n", code=3).out == "n\n"
     shell.write("token", "")
-    assert shell.run("executions", "retry", "n").out.splitlines() == ["n", "published t"]
+    done = shell.run("executions", "retry", "n", "--wait")
+    assert done.out.splitlines() == ["n", "published t"]
+    assert "call.completed  publish" in done.err
+    assert "failed" not in done.err  # what happened before is not told again
     assert "only a failed one can be retried" in shell.run("executions", "retry", "n", code=1).err
 
 
@@ -115,6 +118,7 @@ def test_ctrl_c_ends_run_quietly_with_130_and_the_execution_can_be_resumed(shell
     assert child.returncode == 130
     assert out == "h\n"
     assert "Traceback" not in err
+    assert "kitaru executions resume h" in err
     assert shell.item("executions", "get", "h")["status"] == "running"
     shell.run("executions", "cancel", "h")
 

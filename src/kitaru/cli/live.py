@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from kitaru.cli import words
 from kitaru.cli.calls import BAR, SIGNS, bar, label, state, told
-from kitaru.cli.look import log_line
+from kitaru.cli.look import log_line, progress_told
 from kitaru.cli.report import question
 from kitaru.cli.terminal import Terminal, columns, cut, pad, printable
 from kitaru.core.event import Event, EventKind
@@ -48,7 +48,7 @@ class LiveView:
         """Draw how it stands, with what has come since the last time."""
         for event in events:
             if event.kind is EventKind.PROGRESS:
-                self._progress[event.call_id or ""] = _progress(event)
+                self._progress[event.call_id or ""] = progress_told(event)
         # Finished: the view is about to be taken away, and to read all calls once more is not worth it.
         self._execution = None if execution.status.finished else execution
         above = [log_line(self._terminal, entry) for entry in logs] if self._with_logs else []
@@ -156,12 +156,6 @@ def _by_name(calls: Sequence[CheckpointCall]) -> list[list[CheckpointCall]]:
     for call in calls:
         groups.setdefault(call.name, []).append(call)
     return list(groups.values())
-
-
-def _progress(event: Event) -> str:
-    message, percent = event.detail.get("message"), event.detail.get("percent")
-    told_percent = "" if percent is None else f" {percent:.0f} %"
-    return f"{printable(str(message or ''))}{told_percent}".strip()
 
 
 def _uncoloured(line: str) -> str:

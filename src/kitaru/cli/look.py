@@ -17,7 +17,7 @@ from kitaru.cli.report import report
 from kitaru.cli.terminal import Terminal, printable, printable_lines
 from kitaru.client.as_json import as_json, execution_as_json
 from kitaru.client.client import KitaruClient
-from kitaru.core.event import Event
+from kitaru.core.event import Event, EventKind
 from kitaru.core.execution import Execution
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.states import Status
@@ -182,9 +182,17 @@ def event_line(terminal: Terminal, event: Event) -> str:
     at = terminal.paint(f"{event.at.astimezone():%H:%M:%S}", "dim")
     ends = event.kind.value.rpartition(".")[2]
     colour = words.STATUS_COLOURS.get(ends, "dim")
-    detail = "  ".join(f"{key}={words.value(value)}" for key, value in event.detail.items() if value is not None)
+    given = [f"{key}={words.value(value)}" for key, value in event.detail.items() if value is not None]
+    detail = progress_told(event) if event.kind is EventKind.PROGRESS else "  ".join(given)
     who = f"  {printable(event.call_id)}" if event.call_id else ""
     return f"{at} {terminal.paint(event.kind.value, colour)}{who}  {terminal.paint(detail, 'dim')}".rstrip()
+
+
+def progress_told(event: Event) -> str:
+    """What ``kitaru.progress`` has told, on one line."""
+    message, percent = event.detail.get("message"), event.detail.get("percent")
+    part = "" if percent is None else f" {percent:.0f} %"
+    return f"{printable(str(message or ''))}{part}".strip()
 
 
 @command("diff")

@@ -8,6 +8,7 @@ import click
 
 from kitaru.cli.arguments import Image, Json, StackName
 from kitaru.cli.output import Output, command
+from kitaru.cli.report import hint
 from kitaru.cli.target import check_against, load_target
 from kitaru.cli.watch import follow, tell_end
 from kitaru.client.client import KitaruClient
@@ -40,12 +41,19 @@ def run(out: Output, target: str, inputs: dict[str, Any], wait: bool, **options:
     return finish(out, KitaruClient(), flow.run(**options, **inputs), wait=wait)
 
 
-def finish(out: Output, client: KitaruClient, handle: FlowHandle[Any], *, wait: bool) -> int:
-    """Stay with an execution until it is finished, or without ``wait`` parked; answer; the exit code."""
+def finish(out: Output, client: KitaruClient, handle: FlowHandle[Any], *, wait: bool, after: int = 0) -> int:
+    """Stay with an execution until it is finished, or without ``wait`` parked; answer; the exit code.
+
+    ``after`` is the id of the last event that is old.
+    """
     if not out.json:
         out.each(None, handle.exec_id)
-    if wait:
-        follow(out, client, handle.exec_id, asks=True)
-    else:
-        handle.settle()
+    try:
+        if wait:
+            follow(out, client, handle.exec_id, asks=True, after=after)
+        else:
+            handle.settle()
+    except KeyboardInterrupt:
+        out.tell(hint(out.beside, "It is kept, and goes on with", f"kitaru executions resume {handle.exec_id}"))
+        raise
     return tell_end(out, client.executions.get(handle.exec_id))

@@ -25,7 +25,8 @@ def retry(out: Output, exec_id: str, wait: bool) -> int:
     see_project()
     client = KitaruClient()
     out.divert()
-    return finish(out, client, client.executions.retry(exec_id), wait=wait)
+    after = _last_event(client, exec_id)
+    return finish(out, client, client.executions.retry(exec_id), wait=wait, after=after)
 
 
 @command("resume")
@@ -44,7 +45,13 @@ def resume(out: Output, exec_id: str, dry_run: bool, wait: bool) -> int:
     if plan is not None and plan.code_changed:  # told before it goes on
         for line in plan_lines(out.beside, plan):
             out.tell(line)
-    return finish(out, client, client.executions.resume(exec_id), wait=wait)
+    after = _last_event(client, exec_id)
+    return finish(out, client, client.executions.resume(exec_id), wait=wait, after=after)
+
+
+def _last_event(client: KitaruClient, exec_id: str) -> int:
+    """What has happened so far is not told again."""
+    return max((event.event_id for event in client.executions.events(exec_id)), default=0)
 
 
 @command("replay")

@@ -88,7 +88,9 @@ def watch(out: Output, exec_id: str) -> int:
     return tell_end(out, client.executions.get(execution.exec_id))
 
 
-def follow(out: Output, client: KitaruClient, exec_id: str, *, logs: bool = False, asks: bool = False) -> None:
+def follow(
+    out: Output, client: KitaruClient, exec_id: str, *, logs: bool = False, asks: bool = False, after: int = 0
+) -> None:
     """Show an execution beside the answer until it is finished.
 
     Args:
@@ -97,11 +99,12 @@ def follow(out: Output, client: KitaruClient, exec_id: str, *, logs: bool = Fals
         exec_id: The execution, by its whole id.
         logs: Show what it prints, because that is not seen otherwise: another process runs it.
         asks: Ask its questions, where somebody sits at the terminal (S5.4).
+        after: In plain lines, only what happened behind this event.
     """
     if out.json:
         _follow(client, exec_id, _NoView())
     elif not out.beside.is_terminal:
-        _follow(client, exec_id, PlainView(out.beside, with_logs=logs))
+        _follow(client, exec_id, PlainView(out.beside, with_logs=logs), after=after)
     else:
         out.divert()
         with own_screen() as screen:
@@ -130,11 +133,13 @@ class _NoView:
         pass
 
 
-def _follow(client: KitaruClient, exec_id: str, view: View, *, passed: set[str] | None = None) -> Wait | None:
+def _follow(
+    client: KitaruClient, exec_id: str, view: View, *, passed: set[str] | None = None, after: int = 0
+) -> Wait | None:
     """Show an execution until it is finished, or asks something that is to be asked here: what is not in ``passed``."""
     executions = client.executions
     handle = executions.handle(exec_id)
-    event_id = log_id = 0
+    event_id, log_id = after, 0
     shown: Status | None = None
     not_before = 0.0
     while True:
