@@ -28,15 +28,17 @@ from kitaru.testing import memory_store
 from tests.contract.stores import BACKENDS
 from tests.faults.fragile import FLOWS, Effects, new_effects
 from tests.faults.statements import MESSAGE, FailingDatabase
+from tests.postgres import needs_postgres
 
 EXECUTION_ID = "fragile"
 PATIENCE = 20
-STEP = 9
-"""The usual run takes each ninth statement, from another one on for each flow."""
+STEP = 13
+"""The usual run takes each thirteenth statement, from another one on for each flow."""
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
+    needs_postgres(request.param)
     return request.param
 
 

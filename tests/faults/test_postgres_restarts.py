@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import Server
+from tests.postgres import Server, needs_postgres
 from tests.soak.fleet import Fleet, a_fleet, some_flow
 
 DATABASE = "kitaru"
@@ -22,6 +22,7 @@ CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server of the test's own, because it is going to crash."""
+    needs_postgres()
     started = Server()
     started.sql(f"CREATE DATABASE {DATABASE}")
     yield started

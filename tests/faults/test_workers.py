@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.stores import SHARED
+from tests.postgres import needs_postgres
 from tests.soak.fleet import Fleet, a_fleet, some_flow
 
 SECONDS = 1.0
@@ -39,9 +40,19 @@ FAULTS: dict[str, Callable[[Fleet, random.Random], None]] = {
 }
 
 
-@pytest.mark.parametrize("url", SHARED)
-@pytest.mark.parametrize("fault", FAULTS)
+USUAL = frozenset({("killed", "sqlite"), ("asked to end", "postgres"), ("stopped past their lease", "postgres")})
+
+
+@pytest.mark.parametrize(
+    ("fault", "url"),
+    [
+        pytest.param(fault, url, marks=[] if (fault, url) in USUAL else [pytest.mark.slow])
+        for fault in FAULTS
+        for url in SHARED
+    ],
+)
 def test_s6_3_what_workers_run_goes_on_when_they_are(fault: str, url: str, tmp_path: Path) -> None:
+    needs_postgres(url)
     chance = random.Random(fault)
     with a_fleet(tmp_path, SHARED[url](tmp_path), workers=3, lease=LEASE) as fleet:
         for _ in range(40):

@@ -19,6 +19,7 @@ from kitaru.core.mutations import (
     Conflict,
     ExecutionCreated,
     Fenced,
+    InUse,
     Mutation,
     Refusal,
     StatusChanged,
@@ -27,6 +28,9 @@ from kitaru.core.mutations import (
     WaitOpened,
 )
 from kitaru.core.states import TRANSITIONS, CallStatus, Status, WaitStatus
+
+MAY_GO_ON = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING, Status.FAILED})
+"""A failed one may be retried."""
 
 
 @dataclass
@@ -92,6 +96,19 @@ class Model:
         for child in self.children(execution_id):
             yield child
             yield from self.descendants(child)
+
+    def deletion(self, execution_id: str) -> type[Refusal] | None:
+        """Why it cannot be deleted with its descendants."""
+        found = self.executions[execution_id]
+        if not found.status.finished:
+            return Conflict
+        parent = self._status(found.parent_id or "")
+        unfinished = any(not self.executions[one].status.finished for one in self.descendants(execution_id))
+        return InUse if unfinished or parent in MAY_GO_ON else None
+
+    def delete(self, execution_id: str) -> None:
+        for one in (*self.descendants(execution_id), execution_id):
+            del self.executions[one]
 
     def _status(self, execution_id: str) -> Status | None:
         found = self.executions.get(execution_id)
