@@ -14,7 +14,7 @@ from kitaru.cli.output import ERROR
 from kitaru.core.references import resolve
 from kitaru.engine.failures import traceback_text
 from kitaru.errors import KitaruNotFoundError
-from kitaru.sdk.flow import Flow
+from kitaru.sdk.flow import RESERVED, Flow
 from kitaru.services.input_schema import check_inputs, input_schema, placed
 
 
@@ -62,6 +62,9 @@ def check_against(flow: Flow[..., Any], inputs: Mapping[str, Any]) -> None:
 
     Raises ``KitaruUsageError`` that lists all that is wrong.
     """
+    taken = sorted(set(inputs) & set(RESERVED))
+    if taken:  # a flow that collects further inputs would else get it as the option
+        raise click.UsageError(f"--input: {taken[0]!r} is an option of `run`, and no input of a flow.")
     owner = f"flow {flow.name}"
     schema = input_schema(flow.fn)
     check_inputs(schema, placed(schema, inputs), owner, whole=True)
