@@ -95,6 +95,7 @@ def test_s6_3_a_statement_that_finds_the_store_away_is_made_up_for(
         database.arm(number)
         assert _until_it_ran(flow) == result, f"statement {number}"
         failed += database.failed.is_set()
+        database.arm(0)  # a run with fewer statements than usual leaves none for those that look at it
         rows = wiring().store.executions.list(ExecutionFilter(), limit=100, after=None)
         assert {row.status for row in rows} == {Status.COMPLETED}
         assert effects.counts.keys() == usual.counts.keys()
