@@ -46,7 +46,7 @@ def _stop(fleet: Fleet, chance: random.Random) -> None:
 
 
 def _cancel(fleet: Fleet, chance: random.Random) -> None:
-    rows = fleet.unfinished()
+    rows = [row for row in fleet.unfinished() if row.parent_id is None]  # a child's would fail its parent
     if rows:
         fleet.cancel(chance.choice(rows).execution_id)
 
