@@ -225,7 +225,7 @@ def test_s6_3_a_worker_of_the_stack_runs_its_executions_in_processes_too(scripts
         flows.where.run(1, stack="apart", execution_id="left")
     """)  # fmt: skip
     scripts.run("main.py", code=9)
-    with scripts.started("-m", "kitaru.worker", "--stack", "apart") as worker:
+    with scripts.started("-m", "kitaru", "worker", "--stack", "apart") as worker:
         until(lambda: KitaruClient().executions.get("left").status == "completed")
         pid, parent, *_ = KitaruClient().executions.get("left").result
         assert (pid != worker.process.pid, parent) == (True, worker.process.pid)

@@ -293,7 +293,7 @@ def test_s8_4_a_version_runs_from_its_snapshot_on_other_stacks_too(project: Proj
     project.edit("v2")
     handle = KitaruClient().deployments.invoke("hello")
     if kind == "worker":
-        with project.scripts.started("-m", "kitaru.worker", "--stack", "other"):
+        with project.scripts.started("-m", "kitaru", "worker", "--stack", "other"):
             assert handle.wait(PATIENCE) == "v1 ada"
     assert handle.wait(PATIENCE) == "v1 ada"
     assert project.effects == ["v1:ada"]

@@ -65,7 +65,7 @@ class Fleet:
     # ── workers ──────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "kitaru.worker", "--stack", STACK, "--grace", "2"]
+        command = [sys.executable, "-m", "kitaru", "worker", "--stack", STACK, "--grace", "2"]
         command += ["--lease", str(self._lease), "--concurrency", str(self._concurrency)]
         with self._log.open("ab") as log:
             self.workers.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=_ROOT))
