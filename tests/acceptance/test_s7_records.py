@@ -17,7 +17,7 @@ from tests.acceptance.gates import PATIENCE, Gate, until
 
 FIELDS: dict[type, str] = {
     Execution: "exec_id flow status stack created_at started_at ended_at failure retries cache image tags parent_id "
-    "original_exec_id",
+    "original_exec_id deployment_version",
     CheckpointCall: "call_id name kind type status started_at ended_at attempts failure cached_from cached_from_call "
     "child_exec_id metadata",
     Attempt: "number status started_at ended_at failure",

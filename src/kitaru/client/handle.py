@@ -90,7 +90,8 @@ class FlowHandle(Generic[R]):
                 if self._child is not None:
                     self._child.check_signal()
                 active = self._active
-                if active is None or active.done.is_set():
+                # One in a process of its own may have its end although that process still lives.
+                if active is None or active.done.is_set() or active.child is not None:
                     row = self._finished()
                     if row is not None:
                         return self._result(row)

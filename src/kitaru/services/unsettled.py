@@ -66,7 +66,8 @@ class Unsettled:
             self._ends.pop(0)
 
     def _settle_doubts(self) -> None:
-        while self._in_doubt:
+        # Not while the lease is lost: what began now would stop at its first call. Under the next one it is an orphan.
+        while self._in_doubt and self._runner.lease.holds():
             row, definition = self._in_doubt[0]
             found = self._shared.store.executions.get(row.execution_id)
             if found is not None and found.runner_id == row.runner_id and self._runner.active(row.execution_id) is None:

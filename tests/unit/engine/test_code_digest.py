@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -313,19 +312,6 @@ def test_a_builtin_and_a_library_function_can_be_digested() -> None:
     assert code_digest(len) != code_digest(print)
     assert code_digest(json.dumps) != code_digest(json.loads)
     assert code_digest(functools.partial(json.dumps, indent=1)) != code_digest(functools.partial(json.dumps, indent=2))
-
-
-def test_a_small_function_with_two_helpers_takes_less_than_a_tenth_of_a_millisecond(project: Project) -> None:
-    main = project.load(main="def a(x): return x + 1\ndef b(x): return a(x)\ndef work(x): return [a(x), b(x)]\n")
-    code_digest(main.work)
-    best = min(_timed(main.work) for _ in range(50))
-    assert best < 100e-6
-
-
-def _timed(fn: Callable[..., object]) -> float:
-    start = time.perf_counter()
-    code_digest(fn)
-    return time.perf_counter() - start
 
 
 def test_what_is_first_seen_is_kept_for_collections_of_constants_only(project: Project) -> None:

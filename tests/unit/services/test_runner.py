@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from kitaru import KitaruClient, flow
+from kitaru.core.mutations import Commit, ExecutionCreated
+from kitaru.core.states import Status
 from kitaru.services import runner as runner_module
 from kitaru.services.active import Active
 from kitaru.services.settings import read_settings
@@ -83,3 +85,37 @@ def test_s6_3_an_execution_that_has_just_begun_here_is_not_picked_up_by_a_late_l
     hold.set()
     handle.wait(30)
     assert runner.places.free == wiring().settings.max_flows
+
+
+def test_s6_2_what_is_in_doubt_begins_only_under_a_lease_that_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "Heartbeat", NoHeartbeat)
+    ran: list[str] = []
+
+    @flow
+    def agent() -> None:
+        ran.append("body")
+
+    done = agent.run()
+    done.wait(30)
+    runner = wiring().runner
+    finished = wiring().store.executions.get(done.exec_id)
+    assert finished is not None
+    row = finished._replace(
+        execution_id="in-doubt",
+        status=Status.RUNNING,
+        epoch=1,
+        runner_id=runner.lease.runner_id,
+        ended_at=None,
+        result=None,
+    )
+    wiring().committer.commit(Commit("in-doubt", None, (ExecutionCreated(row),)))
+    runner.unsettled.doubt(row, agent.definition)
+    holds = runner.lease._until
+    runner.lease._until = 0.0
+    runner.unsettled.settle()
+    assert runner.active("in-doubt") is None
+    assert runner.unsettled
+    runner.lease._until = holds
+    runner.unsettled.settle()
+    KitaruClient().executions.handle("in-doubt").wait(30)
+    assert ran == ["body", "body"]
