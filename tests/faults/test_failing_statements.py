@@ -36,7 +36,8 @@ STEP = 13
 """The usual run takes each thirteenth statement, from another one on for each flow."""
 
 
-@pytest.fixture(params=BACKENDS)
+# On PostgreSQL each round makes a store of its own, which takes minutes: `make test-all` does it.
+@pytest.fixture(params=[one if one != "postgres" else pytest.param(one, marks=pytest.mark.slow) for one in BACKENDS])
 def backend(request: pytest.FixtureRequest) -> str:
     needs_postgres(request.param)
     return request.param
