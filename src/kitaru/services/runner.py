@@ -140,11 +140,12 @@ class Runner:
         if counted and not self.reserve():
             return None
         active = Active(row, definition, counted=counted, hint=self.hint)
-        if self._add(active, unless_there=True):
+        kept = self._add(active, unless_there=True)
+        if kept is active:
             self._thread(active, self._pick_up).start()
         elif counted:
             self.places.give_back()
-        return active
+        return kept
 
     def active(self, execution_id: str) -> Active | None:
         """The execution, where this process is running it or will, or where the store has not taken its end yet."""
@@ -164,17 +165,18 @@ class Runner:
         if heartbeat is not None:
             heartbeat.hint()
 
-    def _add(self, active: Active, *, unless_there: bool = False) -> bool:
-        """Keep an execution as one that runs here. ``unless_there``: False where one is kept already."""
+    def _add(self, active: Active, *, unless_there: bool = False) -> Active:
+        """Keep an execution as one that runs here; the one kept, which ``unless_there`` may be an earlier one."""
         with self._lock:
-            if unless_there and active.row.execution_id in self._active:
-                return False
+            there = self._active.get(active.row.execution_id)
+            if unless_there and there is not None:
+                return there
             self.pickup.forget(active.row.execution_id)
             self._active[active.row.execution_id] = active
             leaving = self._leaving
         if leaving is not None:
             active.leave(leaving)
-        return True
+        return active
 
     def claim_row(self, row: ExecutionRow, attempt: int) -> ExecutionRow | None:
         """Own an execution, under the next epoch; None where somebody else was first."""

@@ -80,7 +80,7 @@ def test_s6_3_an_execution_that_has_just_begun_here_is_not_picked_up_by_a_late_l
     running = runner.active(handle.exec_id)
     row = wiring().store.executions.get(handle.exec_id)
     assert row is not None
-    runner.pick_up(row, agent.definition)
+    assert runner.pick_up(row, agent.definition) is running
     assert runner.active(handle.exec_id) is running
     hold.set()
     handle.wait(30)
