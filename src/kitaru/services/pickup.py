@@ -21,6 +21,7 @@ from kitaru.core.ports import Store
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.definitions import registry
+from kitaru.engine.leases import BEATS_PER_LEASE
 from kitaru.errors import KitaruStoreError
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ _LIMIT = 100
 _REFUSED_SECONDS = 30.0
 LOOK_SECONDS = 1.0
 """How often a runner looks although nothing seems to have changed: hints may not come."""
+
+SWEEP_SECONDS = 1.5
+"""How often a runner looks for orphans, or more often where its lease is short: so long after a dead runner's lease,
+at most, its work goes on."""
 
 _log = logging.getLogger("kitaru.worker")
 
@@ -83,8 +88,9 @@ class Pickup:
         self._asleep.discard(execution_id)
         self._taken.discard(execution_id)
 
-    def sweep_is_due(self, now: float, every: float) -> bool:
+    def sweep_is_due(self, now: float) -> bool:
         """True where it is time to look for orphans again."""
+        every = min(SWEEP_SECONDS, self._runner.lease.seconds / BEATS_PER_LEASE)
         return self._takes is not NOTHING and (self._swept_at is None or now - self._swept_at >= every)
 
     def changed(self) -> None:

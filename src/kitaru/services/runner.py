@@ -343,7 +343,7 @@ class Runner:
             self.unsettled.settle()
         self._fill_places()
         self._look_at_parked()
-        if self._leaving is None and self.pickup.sweep_is_due(now, self.lease.seconds / BEATS_PER_LEASE):
+        if self._leaving is None and self.pickup.sweep_is_due(now):
             self.sweep()
 
     def sweep(self) -> None:
