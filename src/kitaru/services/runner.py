@@ -95,11 +95,6 @@ class Runner:
                 at_process_end(self.drain, self.end)
         return self.lease.runner_id
 
-    @property
-    def began(self) -> bool:
-        """True while this process is a runner."""
-        return self._heartbeat is not None
-
     def reserve(self) -> bool:
         """Take a place for a top-level flow; False where all are taken."""
         self._patient = True  # who was interrupted has gone on, and this flow is to finish

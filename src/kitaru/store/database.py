@@ -28,6 +28,9 @@ from kitaru.store.rows import Values
 NOTHING: Mapping[str, object] = {}
 """The parameters of a statement that has none."""
 
+RETRY_SECONDS = 15.0
+"""How long a read, or a write that was certainly not done, is tried again for a reason that may pass."""
+
 PARAMETER = re.compile(r":(\w+)")
 
 

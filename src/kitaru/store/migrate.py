@@ -36,6 +36,11 @@ def check(connection: sqlite3.Connection, name: str) -> int:
                 "Name another file with KITARU_STORE."
             )
         return 0
+    return known_version(version, name)
+
+
+def known_version(version: int, name: str) -> int:
+    """Return a schema version that this Kitaru knows, else raise ``KitaruStoreError``: a newer one wrote it."""
     newest = migrations()[-1][0]
     if version > newest:
         raise KitaruStoreError(

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from kitaru.core.clock import Clock, SystemClock
 from kitaru.errors import KitaruStoreError
 from kitaru.store import postgres_faults as faults
-from kitaru.store.database import NOTHING, NotWritten, Unwritable, parameters
+from kitaru.store.database import NOTHING, RETRY_SECONDS, NotWritten, Unwritable, parameters
 from kitaru.store.forks import follow_forks
 from kitaru.store.postgres_notices import CHANNEL, Announcer
 from kitaru.store.postgres_pipeline import STATEMENT_SECONDS, Failed, Lost, Pipeline
@@ -28,9 +28,6 @@ from kitaru.store.rows import Values
 
 CONNECTIONS = 8
 """Most connections of one process, beside the one that listens."""
-
-RETRY_SECONDS = 15.0
-"""How long reads, and writes that were certainly not done, are tried again while the server restarts."""
 
 _LOCK_SECONDS = 10
 _CONNECT_SECONDS = 10

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from kitaru.errors import KitaruStoreError
-from kitaru.store.migrate import migrations, statements
+from kitaru.store.migrate import known_version, migrations, statements
 
 _LOCK = 0x6B747275
 """Of the advisory lock that one process holds while it migrates ("ktru")."""
@@ -73,11 +73,4 @@ def _version(connection: psycopg.Connection[Any], name: str) -> int:
     if found is None or found[0] is None:
         return 0
     row = connection.execute("SELECT version FROM kitaru_schema").fetchone()
-    version = int(row[0]) if row else 0
-    newest = migrations()[-1][0]
-    if version > newest:
-        raise KitaruStoreError(
-            f"The store {name} has schema version {version}; this Kitaru knows versions up to {newest}. "
-            "Upgrade Kitaru, or name another store with KITARU_STORE. Nothing was changed."
-        )
-    return version
+    return known_version(int(row[0]) if row else 0, name)

@@ -37,7 +37,7 @@ from kitaru.store.apply.transaction import EXECUTION_STATE
 from kitaru.store.artifacts import SqlArtifacts
 from kitaru.store.calls import SqlCalls
 from kitaru.store.changes import Changes
-from kitaru.store.database import Database, NotWritten, Unchanged, Unwritable, Writer
+from kitaru.store.database import RETRY_SECONDS, Database, NotWritten, Unchanged, Unwritable, Writer
 from kitaru.store.deployments import SqlDeployments
 from kitaru.store.events import SqlEvents
 from kitaru.store.executions import SqlExecutions
@@ -51,9 +51,6 @@ from kitaru.store.secrets import SqlSecrets
 from kitaru.store.stacks import SqlStacks
 from kitaru.store.statistics import SqlStatistics
 from kitaru.store.waits import SqlWaits
-
-RETRY_SECONDS = 15.0
-"""How long a commit that was certainly not written, for a reason that may pass, is tried again."""
 
 # Waiting for a server is waiting for the real world, whatever clock a test has injected.
 _machine = SystemClock()
