@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import tempfile
 import zipfile
 from importlib import metadata
 from importlib.util import find_spec
@@ -37,9 +38,11 @@ def own_wheel(folder: Path) -> Path:
     target = folder / hashlib.sha256(data).hexdigest()[:16] / f"kitaru-{installed.version}-py3-none-any.whl"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
-        part.write_bytes(data)
-        part.replace(target)
+        # Of several that make it at once, each has a folder of its own and puts a whole wheel in place.
+        with tempfile.TemporaryDirectory(dir=target.parent) as own:
+            part = Path(own) / target.name
+            part.write_bytes(data)
+            part.replace(target)
     return target
 
 
