@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
+from email.message import Message
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -73,6 +76,31 @@ def test_s2_5_a_caught_failure_is_raised_again_on_resume_with_type_message_and_a
         assert isinstance(second, SlottedError)
         assert second.hint == first.hint
     assert len(record(handle).checkpoints[0].attempts) == 1
+
+
+def test_s2_4_an_exception_that_is_made_oddly_is_retried_recorded_and_raised_again() -> None:
+    outside = Breakage()
+    codes: list[int] = []
+
+    @checkpoint(retries=1)
+    def fetch() -> None:
+        raise HTTPError("http://example.com", 503, "Busy", Message(), io.BytesIO(b"come back later"))
+
+    @flow
+    def agent() -> None:
+        try:
+            fetch()
+        except HTTPError as error:
+            codes.append(error.code)
+        outside.check()
+
+    handle = agent.run()
+    failure_of(handle)
+    outside.mend()
+    retry(handle).wait(timeout=TIMEOUT)
+    assert codes == [503, 503]
+    failures = [attempt.failure for attempt in record(handle).checkpoints[0].attempts]
+    assert [failure and failure.message for failure in failures] == ["HTTP Error 503: Busy"] * 2
 
 
 def test_s2_5_notes_of_a_caught_failure_come_back() -> None:

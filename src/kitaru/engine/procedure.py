@@ -230,7 +230,8 @@ def _failed(
 def _attempt_failed(run: Run, call: Call, number: int, ended: Ended, ended_at: Microseconds) -> AttemptFailed:
     assert ended.error is not None
     status = CallStatus.TIMED_OUT if ended.origin is FailureOrigin.TIMEOUT else CallStatus.FAILED
-    failure = ended.failure or failure_of(ended.error, ended.origin, run.values)
+    with run.needing_the_store():  # for a large part of the exception
+        failure = ended.failure or failure_of(ended.error, ended.origin, run.values)
     return AttemptFailed(AttemptRow(call.call_id, number, status, call.started_at, ended_at, failure))
 
 

@@ -67,10 +67,17 @@ def _repr(value: object) -> str:
         return object.__repr__(value)
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # as above
+        return object.__repr__(error)
+
+
 def _with_notes_about(notes: Any, lost: list[str], cause: BaseException | None) -> list[Any] | None:
     kept: list[Any] = [*notes] if type(notes) is list else []
     if cause is not None:
-        kept.append(f"Caused by {type(cause).__qualname__}: {cause}")
+        kept.append(f"Caused by {type(cause).__qualname__}: {_text(cause)}")
     if lost:
         kept.append(f"Not recorded with this exception, since it cannot be carried exactly: {', '.join(lost)}.")
     return kept or None
@@ -123,7 +130,9 @@ def _state(error: BaseException, members: tuple[str, ...]) -> dict[str, Any]:
 def _attribute(error: BaseException, name: str) -> Any:
     try:
         return getattr(error, name)
-    except (AttributeError, TypeError):  # not set; UnicodeError says so with a TypeError
+    # Not set; or the class has a __getattr__ of its own that does not expect an exception without its __init__,
+    # as urllib.error.HTTPError has.
+    except Exception:  # noqa: BLE001
         return None
 
 

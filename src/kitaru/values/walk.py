@@ -126,6 +126,14 @@ class Writer:
             if self.allow_opaque:
                 return self.token(value)
             raise
+        except (KitaruError, RecursionError):
+            raise
+        # Reading a value runs the value's own code (properties, __getattr__), which may raise anything. None of it
+        # may take the place of what is recorded: least of all where that is a failure.
+        except Exception as error:
+            if self.allow_opaque:
+                return self.token(value)
+            raise Refused(f"its own code raised {type(error).__name__} while it was read: {error}.") from error
         finally:
             self._depth -= 1
 

@@ -130,6 +130,15 @@ class ApiError(Exception):
         self.detail = detail
 
 
+@dataclasses.dataclass
+class Moody:
+    """Its state cannot be read."""
+
+    @property
+    def __dict__(self) -> dict[str, object]:  # type: ignore[override]
+        raise LookupError("not today")
+
+
 class SlotError(Exception):
     __slots__ = ("slot",)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import threading
+import urllib.error
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from kitaru.core.failure import Failure
 from kitaru.errors import FailureOrigin
 from kitaru.values import ValueCodec
-from tests.unit.values.samples import ApiError, Model, SlotError
+from tests.unit.values.samples import ApiError, Model, Moody, SlotError
 
 
 def _again(values: ValueCodec, error: BaseException) -> Any:
@@ -161,6 +163,28 @@ def test_s2_5_a_repr_that_raises(values: ValueCodec) -> None:
             raise ValueError
 
     assert "Bad object at" in _again(values, ValueError(Bad())).args[0]
+
+
+@pytest.mark.parametrize("body", [io.BytesIO(b"gone"), None], ids=["with a body", "without"])
+def test_s2_5_an_exception_that_is_also_a_file(values: ValueCodec, body: io.BytesIO | None) -> None:
+    again = _again(values, urllib.error.HTTPError("http://x", 404, "Not Found", Message(), body))
+    assert (type(again), again.code, str(again)) == (urllib.error.HTTPError, 404, "HTTP Error 404: Not Found")
+
+
+def test_s2_5_a_cause_whose_text_raises(values: ValueCodec) -> None:
+    class Bad(Exception):
+        def __str__(self) -> str:
+            raise LookupError
+
+    error = ValueError("a")
+    error.__cause__ = Bad()
+    assert "Caused by" in _again(values, error).__notes__[0]
+
+
+def test_s2_5_an_attribute_that_raises_does_not_hide_the_failure(values: ValueCodec) -> None:
+    again = _again(values, ValueError("a", Moody()))
+    assert again.args[0] == "a"
+    assert "args[1]" in again.__notes__[0]
 
 
 def test_s2_5_groups(values: ValueCodec) -> None:

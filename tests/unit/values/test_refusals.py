@@ -13,7 +13,7 @@ import pytest
 
 from kitaru.errors import KitaruSerializationError
 from kitaru.values import Opaque, ValueCodec
-from tests.unit.values.samples import Color, Holder, Key, Model, Note, Open, Pair, Point
+from tests.unit.values.samples import Color, Holder, Key, Model, Moody, Note, Open, Pair, Point
 
 
 class SubInt(int):
@@ -94,6 +94,7 @@ LOCK = threading.Lock()
         (Opaque("a:B"), "result", "a:B that was not recorded"),
         (_cycle(), 'result[0]["again"]', "it contains itself"),
         ({"x": [_cycle()]}, 'result["x"][0][0]["again"]', "it contains itself"),
+        ([Moody()], "result[0]", "its own code raised LookupError while it was read: not today."),
         (_nested(1000), "result", "nested more than 100 levels"),
     ],
     ids=lambda part: part if isinstance(part, str) else type(part).__name__,
