@@ -10,7 +10,7 @@ import pytest
 
 import kitaru
 from kitaru import KitaruUserCodeError, checkpoint, flow
-from kitaru.engine.run import Run
+from kitaru.engine.submitted import Submitted
 from kitaru.services import wiring
 from kitaru.services.active import Active
 from kitaru.services.runner import Runner
@@ -21,13 +21,13 @@ from tests.acceptance.runs import TIMEOUT, Breakage, call_ids, failure_of, recor
 def body_ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set once a flow's body has ended and its execution waits for the calls that are under way."""
     ended = threading.Event()
-    wait_until_closed = Run.wait_until_closed
+    wait_until_closed = Submitted.wait_until_closed
 
-    def tell_and_wait(run: Run) -> None:
+    def tell_and_wait(submitted: Submitted) -> None:
         ended.set()
-        wait_until_closed(run)
+        wait_until_closed(submitted)
 
-    monkeypatch.setattr(Run, "wait_until_closed", tell_and_wait)
+    monkeypatch.setattr(Submitted, "wait_until_closed", tell_and_wait)
     return ended
 
 

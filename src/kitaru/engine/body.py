@@ -27,7 +27,8 @@ from kitaru.engine.endings import ending_calls, origin_of
 from kitaru.engine.failures import failure_of
 from kitaru.engine.memo import Memo
 from kitaru.engine.procedure import as_recorded
-from kitaru.engine.run import Run, Shared
+from kitaru.engine.run import Run
+from kitaru.engine.shared import Shared
 from kitaru.engine.signals import Signal, StoreLost
 from kitaru.engine.typed_inputs import typed
 from kitaru.errors import (
@@ -102,7 +103,7 @@ def _one_pass(run: Run, definition: FlowDefinition, *, again: bool, first: bool)
     finally:
         current.reset(token)
         run.ended = True
-    run.wait_until_closed()
+    run.submitted.wait_until_closed()
     run.close_outputs()
     try:
         crash_point("body_end")

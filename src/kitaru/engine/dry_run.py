@@ -24,7 +24,8 @@ from kitaru.engine.drift import compare
 from kitaru.engine.failures import leaves
 from kitaru.engine.memo import Memo
 from kitaru.engine.parking import DUE, Parked, Parking
-from kitaru.engine.run import Run, Shared
+from kitaru.engine.run import Run
+from kitaru.engine.shared import Shared
 from kitaru.engine.signals import Signal
 
 

@@ -65,7 +65,7 @@ class CheckpointFuture(Generic[R]):
 
     def __await__(self) -> Generator[Any, None, R]:
         if self._value is _PENDING:
-            yield from self._run.wait_on_loop(self).__await__()
+            yield from self._run.submitted.wait_on_loop(self).__await__()
         return self.result()
 
     def __repr__(self) -> str:
@@ -80,7 +80,7 @@ class CheckpointFuture(Generic[R]):
                 f"{self.call_id}: result() would block the event loop that the call runs on. "
                 "Write `await future` in an async flow."
             )
-        if not self._run.wait_for(self, timeout):
+        if not self._run.submitted.wait_for(self, timeout):
             raise TimeoutError(f"{self.call_id} was not finished within {timeout} s; it goes on.")
 
     # The two methods below are for the engine.

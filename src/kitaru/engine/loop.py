@@ -51,7 +51,7 @@ def submit_on_loop(run: Run, call: Call) -> CheckpointFuture[Any]:
 
     async def job() -> None:
         if run.failed:
-            run.abandon(future, RuntimeError(f"{call.call_id} was not started: the flow had failed"))
+            run.submitted.abandon(future, RuntimeError(f"{call.call_id} was not started: the flow had failed"))
             return
         try:
             finished = await _carry(run, call, seen_at_once=False)
@@ -59,18 +59,18 @@ def submit_on_loop(run: Run, call: Call) -> CheckpointFuture[Any]:
             if isinstance(error, asyncio.CancelledError):
                 _cancelled(run, call)
             run.under_way.pop(call.call_id, None)
-            run.abandon(future, error)
+            run.submitted.abandon(future, error)
             if not isinstance(error, Exception):
                 raise
         else:
-            run.finish(future, finished)
+            run.submitted.finish(future, finished)
 
     def done(task: asyncio.Task[None]) -> None:
         run.tasks.discard(task)
         if task.cancelled() and not future.done():  # before its first step
-            run.abandon(future, asyncio.CancelledError())
+            run.submitted.abandon(future, asyncio.CancelledError())
 
-    run.opened()
+    run.submitted.opened()
     task = asyncio.get_running_loop().create_task(job(), name=call.call_id)
     run.tasks.add(task)
     task.add_done_callback(done)

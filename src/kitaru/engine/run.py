@@ -3,80 +3,44 @@
 Who owns what:
 
 * the body's thread (in async flows the loop's thread): ``memo``, ``numbering``, ``overrides``, ``moved``,
-  ``misses``, ``seen``
+  ``misses``, ``body_steps``
 * any thread, each through one atomic operation: ``riding`` (a deque; only taken from under
-  ``_order``), ``under_way`` (a dict)
-* ``settling`` guards the outcomes of futures; ``_open`` counts the submitted calls under it
+  ``_order``), ``under_way`` (a dict), ``raised`` (a list that only grows)
+* ``settling`` guards the outcomes of futures and what ``Submitted`` and ``Parking`` count
 * ``outputs``: those that may hold something to be written; added and removed by atomic operations
 * ``signal`` is set once, by whoever first learns that the body has to unwind, and only read after
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kitaru.core.clock import Clock
-from kitaru.core.ids import Ids
 from kitaru.core.mutations import CallStarted, Commit, CopyRenamed, Fenced, HandledChanged, Mutation, Refusal
-from kitaru.core.ports import Ask, Store, Values
+from kitaru.core.ports import Ask
 from kitaru.core.replay import overrides_in
 from kitaru.core.rows import CachedOutput, ExecutionRow, RecordedCall
 from kitaru.core.states import CallStatus, Status
 from kitaru.engine.call import Call
-from kitaru.engine.committer import Committer, Sink, Verdict
+from kitaru.engine.committer import Sink, Verdict
 from kitaru.engine.definitions import CheckpointDefinition
-from kitaru.engine.futures import CheckpointFuture
 from kitaru.engine.identity import Numbering
 from kitaru.engine.memo import Memo
 from kitaru.engine.output import Output, taken
 from kitaru.engine.overrides import Overrides
 from kitaru.engine.parking import Parking
-from kitaru.engine.pool import Pool
+from kitaru.engine.shared import Shared
 from kitaru.engine.signals import KitaruCancelled, LeaseLost, Signal, StoreLost
+from kitaru.engine.submitted import Submitted
 from kitaru.errors import FailureOrigin, KitaruContextError, KitaruStoreError, KitaruUsageError
 
 if TYPE_CHECKING:
     import asyncio
 
-    from kitaru.engine.admission import Line
-    from kitaru.engine.isolation import Isolation
-    from kitaru.engine.procedure import Finished
-
 MOST_HINTS = 64
 """Started calls that one flush shows: of a fan-out of thousands a watcher needs no more."""
-
-
-class Shared:
-    """What all executions of a process share."""
-
-    __slots__ = ("clock", "code_digest", "committer", "ids", "isolation", "line", "pool", "store", "values")
-
-    def __init__(
-        self,
-        *,
-        store: Store,
-        values: Values,
-        committer: Committer,
-        pool: Pool,
-        line: Line,
-        clock: Clock,
-        ids: Ids,
-        code_digest: Callable[[Callable[..., Any]], str],
-        isolation: Isolation,
-    ) -> None:
-        self.store = store
-        self.values = values
-        self.committer = committer
-        self.pool = pool
-        self.line = line
-        self.clock = clock
-        self.ids = ids
-        self.code_digest = code_digest
-        self.isolation = isolation
 
 
 class Raised(NamedTuple):
@@ -156,8 +120,7 @@ class Run:
         self._flushed: set[str] = set()
         self.settled = threading.Condition(self.settling)
         self._order = threading.Lock()
-        self._waiting = 0
-        self._open = 0
+        self.submitted = Submitted(self)
         # An async body is no worker of its own: all that it does, it does in calls.
         self.parking = Parking(self, busy=0 if is_async else 1)
         self._thread = 0
@@ -396,105 +359,10 @@ class Run:
         with self._order:  # in one step, so that what an ending attempt has left comes behind
             hints += taken(list(self.outputs), last=False)
             if hints:
-                self.shared.committer.enqueue(Commit(self.execution_id, self.row.epoch, hints, hint=True), self, None)
+                self.shared.committer.enqueue(
+                    Commit(self.execution_id, self.row.epoch, hints, hint=True), self.submitted, None
+                )
 
     def close_outputs(self) -> None:
         """Have what is left of the output written with the commit that ends this run."""
         self.riding.extend(taken(list(self.outputs), last=True))
-
-    # ── futures ──────────────────────────────────────────────────────────────────────────────────
-
-    def opened(self) -> None:
-        """A submitted call begins its way."""
-        with self.settling:
-            self._open += 1
-            self.parking.count(1)
-
-    def finish(self, future: CheckpointFuture[Any], finished: Finished) -> None:
-        """Queue the outcome of a submitted call; the future gets it once it is on disk."""
-        self.enqueue(finished.mutations, self, (future, finished))
-
-    def abandon(self, future: CheckpointFuture[Any], error: BaseException) -> None:
-        """End a submitted call with nothing to record."""
-        self._closed(1)
-        future.settle(None, error)
-        self._wake()
-
-    def settle(self, results: Sequence[tuple[Any, Verdict]]) -> None:
-        """The committer tells what is on disk. One notification, however many futures."""
-        closed = 0
-        for item, verdict in results:
-            if verdict is not None:
-                self.stop(self.signal_for(verdict))
-            if item is None:
-                continue
-            future, finished = item
-            self.under_way.pop(future.call_id, None)
-            closed += 1
-            if verdict is not None:
-                future.settle(None, self.signal)
-            else:
-                if finished.error is not None:
-                    self.remember(finished.error, future.call_id, finished.origin)
-                future.settle(finished.value, finished.error)
-        self._closed(closed)
-        self._wake()
-
-    def _closed(self, count: int) -> None:
-        with self.settling:
-            self._open -= count
-            self.parking.count(-count)
-        self.parking.hint_if_parked()
-
-    def _wake(self) -> None:
-        with self.settling:
-            if self._waiting:
-                self.settled.notify_all()
-
-    def wait_for(self, future: CheckpointFuture[Any], timeout: float | None) -> bool:
-        """Block until a future has its outcome; False where the time has passed. Raises the signal."""
-        return self._wait_until(future.done, timeout)
-
-    def wait_until_closed(self) -> None:
-        """Block until every submitted call has its outcome, signal or not."""
-        with self.settling, self.parking.at_rest():
-            self._waiting += 1
-            while self._open > 0:
-                self.settled.wait()
-            self._waiting -= 1
-
-    def _wait_until(self, reached: Callable[[], bool], timeout: float | None) -> bool:
-        deadline = None if timeout is None else self.clock.monotonic() + timeout
-        body = self.on_its_thread()
-        with self.settling:
-            self._waiting += 1
-            if body:
-                self.parking.count(-1)
-                self.parking.hint_if_parked()
-            try:
-                while not reached():
-                    if body and self.signal is not None:
-                        raise self.signal
-                    left = None if deadline is None else deadline - self.clock.monotonic()
-                    if left is not None and left <= 0:
-                        return False
-                    self.settled.wait(left)
-            finally:
-                self._waiting -= 1
-                if body:
-                    self.parking.count(1)
-        return True
-
-    async def wait_on_loop(self, future: CheckpointFuture[Any]) -> None:
-        """Wait in a coroutine until a future has its outcome."""
-        import asyncio  # noqa: PLC0415  # here, because only async flows need it and it takes 30 ms to import
-
-        loop = asyncio.get_running_loop()
-        settled = asyncio.Event()
-
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
-                loop.call_soon_threadsafe(settled.set)
-
-        if future.on_settled(wake):
-            await settled.wait()

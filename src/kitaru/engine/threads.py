@@ -37,7 +37,7 @@ def call_now(run: Run, call: Call) -> Any:
 def submit(run: Run, call: Call) -> CheckpointFuture[Any]:
     """Run a call on a thread of the pool."""
     future: CheckpointFuture[Any] = CheckpointFuture(run, call.call_id)
-    run.opened()
+    run.submitted.opened()
     # No closure: with its cells it is eight objects for the garbage collector to visit, for each call that waits.
     procedure = call_procedure(run, call, seen_at_once=False)
     run.shared.pool.submit(partial(_carry_submitted, run, procedure, call, future, copy_context(), None))
@@ -50,7 +50,9 @@ def _carry_submitted(
     """Carry a submitted call to its end, or to where it waits for a place under a limit, off this thread."""
     if run.signal is not None or run.failed:
         run.give_back(call)
-        run.abandon(future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had failed"))
+        run.submitted.abandon(
+            future, run.signal or RuntimeError(f"{call.call_id} was not started: the flow had failed")
+        )
         return
     try:
         if waiting is not None:
@@ -58,10 +60,10 @@ def _carry_submitted(
         outcome = context.run(_drive, run, procedure)
     except BaseException as error:  # noqa: BLE001  # a signal, SystemExit ...: the pool's thread must not die of it
         run.give_back(call)
-        run.abandon(future, error)
+        run.submitted.abandon(future, error)
         return
     if isinstance(outcome, Finished):
-        run.finish(future, outcome)
+        run.submitted.finish(future, outcome)
     else:
         _wait_off_thread(run, procedure, call, future, context)
 

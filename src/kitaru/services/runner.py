@@ -20,7 +20,7 @@ from kitaru.engine.body import Outcome, execute, unwritten
 from kitaru.engine.crash_points import crash_point
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
-from kitaru.engine.run import Shared
+from kitaru.engine.shared import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
 from kitaru.errors import FailureOrigin, KitaruExecutionError, KitaruStateError, KitaruStoreError
 from kitaru.services.active import Active

@@ -10,7 +10,7 @@ from kitaru.core.mutations import Commit, Refusal, StatusChanged
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.definitions import FlowDefinition
-from kitaru.engine.run import Shared
+from kitaru.engine.shared import Shared
 from kitaru.services.active import Active
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from kitaru.engine.committer import Committer
 from kitaru.engine.isolation import Isolation
 from kitaru.engine.leases import LEASE_SECONDS, Lease
 from kitaru.engine.pool import Pool
-from kitaru.engine.run import Shared
+from kitaru.engine.shared import Shared
 from kitaru.services.launch_deployment import Launcher
 from kitaru.services.pickup import KNOWN, NOTHING, Takes
 from kitaru.services.runner import Runner, Spawn
