@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from kitaru import (
     KitaruStateError,
     KitaruUsageError,
 )
+from kitaru.services.wiring import wiring
 from tests.acceptance.asking import asked
 from tests.acceptance.deployed import Project
 from tests.acceptance.gates import PATIENCE
@@ -187,3 +190,94 @@ def test_s8_3_a_body_cannot_invoke_but_a_checkpoint_can(three: Project) -> None:
 def test_s8_3_what_cannot_be_a_tag_is_refused(three: Project, name: object) -> None:
     with pytest.raises(KitaruUsageError, match="tag="):
         KitaruClient().deployments.tag("hello", 1, name)  # type: ignore[arg-type]
+
+
+def test_s8_3_a_priority_and_tags_are_recorded_however_a_version_is_invoked(project: Project) -> None:
+    project.deploy("hello")
+    given: dict[str, Any] = {"priority": 7, "tags": ["nightly", "nightly"]}
+    KitaruClient().deployments.invoke("hello", execution_id="client", **given).wait(PATIENCE)
+    KitaruClient().deployments.get("hello").invoke(execution_id="record", **given).wait(PATIENCE)
+    project.python(f"import agents; agents.hello.invoke(execution_id='flow', **{given}).wait()")
+    for exec_id in ("client", "record", "flow"):
+        row = wiring().store.executions.get(exec_id)
+        assert row is not None
+        assert (row.priority, row.tags) == (7, ("nightly",))
+
+
+def test_s8_3_options_of_an_invocation_that_make_no_sense_are_refused(project: Project) -> None:
+    project.deploy("hello")
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"priority": "high"}, "priority='high'"),
+        ({"priority": True}, "priority=True"),
+        ({"tags": "nightly"}, "tags='nightly': a list of words is expected"),
+        ({"tags": [1]}, r"tags=\[1\]: a list of words is expected"),
+        ({"execution_id": "no id"}, "no id"),
+    ]
+    for options, told in wrong:
+        with pytest.raises(KitaruUsageError, match=told):
+            KitaruClient().deployments.invoke("hello", **options)
+    assert KitaruClient().executions.list().items == ()
+
+
+def test_s8_3_a_misspelt_option_is_told_with_its_right_name(project: Project) -> None:
+    code = (
+        "import agents\n"
+        "for call in ((lambda: agents.hello.deploy(retrys=2)), (lambda: agents.hello.invoke(verson=2))):\n"
+        "    try: call()\n"
+        "    except ValueError as error: print(error)"
+    )
+    deploy, invoke = project.python(code)
+    assert "hello.deploy() has no option 'retrys'" in deploy
+    assert "did you mean retries=?" in deploy
+    assert "hello.invoke() has no option 'verson'" in invoke
+    assert KitaruClient().deployments.list() == ()
+
+
+def deleted_while(project: Project, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> kitaru.Cleaned:
+    """Version 2 is invoked; when that comes to this function, the version is deleted, and what nobody names removed."""
+    project.edit("v2")
+    project.deploy("hello")
+    artifacts = Path(os.environ["KITARU_HOME"], "artifacts")
+    at = time.time() - 5400
+    for path in artifacts.iterdir():
+        os.utime(path, (at, at))
+    cleaned: list[kitaru.Cleaned] = []
+    whole = getattr(owner, name)
+
+    def deleting(*args: Any, **kwargs: Any) -> Any:
+        if not cleaned:
+            KitaruClient().deployments.delete("hello", 2)
+            cleaned.append(KitaruClient().clean())
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, deleting)
+    try:
+        KitaruClient().deployments.invoke("hello", version=2).wait(PATIENCE)
+    finally:
+        assert cleaned
+    return cleaned[0]
+
+
+def test_s8_3_a_version_that_is_deleted_while_it_is_invoked_keeps_its_source(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.deploy("hello")
+    assert deleted_while(project, monkeypatch, wiring().committer, "commit").blobs == 0
+    assert project.effects == ["v2:ada"]
+
+
+def test_s8_3_a_version_that_was_deleted_just_before_it_is_invoked_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.deploy("hello")
+    with pytest.raises(KitaruNotFoundError, match="has no version 2; its versions are 1"):
+        deleted_while(project, monkeypatch, wiring().values, "encode_inputs")
+    assert KitaruClient().executions.list().items == ()
+
+
+def test_s8_3_a_version_whose_source_is_gone_is_refused(project: Project) -> None:
+    project.deploy("hello")
+    Path(os.environ["KITARU_HOME"], "artifacts", KitaruClient().deployments.get("hello").snapshot).unlink()
+    with pytest.raises(KitaruNotFoundError, match="the source of version 1 of flow 'hello' is not in the artifact"):
+        KitaruClient().deployments.invoke("hello")
+    assert KitaruClient().executions.list().items == ()

@@ -62,6 +62,8 @@ def build(out: Output, target: str, inputs: dict[str, Any], **options: Any) -> N
 @click.option("--version", type=click.IntRange(1), help="The version. Default: the one that `default` points to.")
 @click.option("--tag", help="A tag that points to the version.")
 @click.option("--id", "execution_id", help="An id of your own. The same id again means the same execution.")
+@click.option("--label", "tags", multiple=True, help="A word to find it by, as `run --tag`; repeatable.")
+@click.option("--priority", type=int, help="The higher goes first where executions wait for a place. Default: 0.")
 @waits
 def invoke(out: Output, flow: str, inputs: dict[str, Any], wait: bool, **options: Any) -> int:
     """Start an execution of a deployed version, by the flow's name, with no source at hand.

@@ -59,9 +59,17 @@ class Deployment:
         """The inputs that count where an invocation gives none."""
         return self.wiring.values.decode_inputs(self.row.default_inputs)
 
-    def invoke(self, **inputs: Any) -> FlowHandle[Any]:
+    def invoke(
+        self,
+        *,
+        execution_id: str | None = None,
+        tags: Iterable[str] = (),
+        priority: int | None = None,
+        **inputs: Any,
+    ) -> FlowHandle[Any]:
         """Start an execution of this version; see ``Deployments.invoke``."""
-        return start_execution(self.wiring, self.row, inputs, execution_id=None, tags=())
+        started = invoke(self.wiring, self.row, inputs, execution_id=execution_id, tags=tags, priority=priority)
+        return FlowHandle(self.wiring, *started)
 
     def add_tag(self, name: str, *, exclusive: bool | None = None) -> Deployment:
         """Set a tag at this version; see ``Deployments.tag``. Returns the record as it is then."""
@@ -96,16 +104,3 @@ def deployment_record(wiring: Wiring, row: DeploymentRow) -> Deployment:
         row=row,
         wiring=wiring,
     )
-
-
-def start_execution(
-    wiring: Wiring,
-    row: DeploymentRow,
-    inputs: Mapping[str, Any],
-    *,
-    execution_id: str | None,
-    tags: Iterable[str],
-) -> FlowHandle[Any]:
-    """Invoke a version."""
-    started = invoke(wiring, row, inputs, execution_id=execution_id, tags=tuple(dict.fromkeys(tags)))
-    return FlowHandle(wiring, *started)

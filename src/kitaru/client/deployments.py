@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kitaru.client.deployment import Deployment, deployment_record, start_execution
+from kitaru.client.deployment import Deployment, deployment_record
 from kitaru.client.handle import FlowHandle
 from kitaru.core.ports import DeploymentKey
 from kitaru.core.resume_plan import ResumePlan
 from kitaru.services.check import check
 from kitaru.services.find_deployment import find_deployment, find_flow
+from kitaru.services.invoke import invoke
 from kitaru.services.load import HasDefinition
 from kitaru.services.settings import positive
 from kitaru.services.tag import delete_deployment, tag, untag
@@ -60,6 +61,7 @@ class Deployments:
         tag: str | None = None,
         execution_id: str | None = None,
         tags: Iterable[str] = (),
+        priority: int | None = None,
     ) -> FlowHandle[Any]:
         """Start an execution of a version, with no source at hand.
 
@@ -74,13 +76,15 @@ class Deployments:
             execution_id: An id of your own: a second invocation with the same id and inputs returns the first
                 one's handle.
             tags: Words to find the execution by.
+            priority: The higher goes first where executions, or their calls, wait for a place. Default 0.
 
         Raises:
             KitaruNotFoundError: There is no such flow, version or tag; the nearest are given.
             KitaruUsageError: Inputs do not fit; all that is wrong is listed. Nothing has been recorded.
         """
         row = find_deployment(self._wiring, flow, version=version, tag=tag)
-        return start_execution(self._wiring, row, inputs or {}, execution_id=execution_id, tags=tags)
+        started = invoke(self._wiring, row, inputs or {}, execution_id=execution_id, tags=tags, priority=priority)
+        return FlowHandle(self._wiring, *started)
 
     def tag(self, flow: str, version: int, tag_name: str, *, exclusive: bool | None = None) -> Deployment:
         """Set a tag at a version, or move it there (S8.3).

@@ -16,6 +16,7 @@ from kitaru.core.image import ImageSettings
 from kitaru.core.limit import check_priority, parse_limits
 from kitaru.core.retry import check_retries
 from kitaru.core.stack import LOCAL
+from kitaru.core.tags import check_tags
 from kitaru.engine.context import current
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruUsageError
@@ -121,7 +122,7 @@ def resolve_options(
         cache=_first((cache, definition.cache, *_outside("cache"))) is not False,
         image=merged_image([of_run, definition.image, *_outside("image")]),
         execution_id=execution_id,
-        tags=_tags(tags, owner),
+        tags=check_tags(tags, owner),
         priority=None if priority is None else check_priority(priority, owner),
     )
 
@@ -138,11 +139,3 @@ def _first(layers: Iterable[Any]) -> Any:
 
 def _outside(option: str) -> list[Any]:
     return [layer.value for layer in given_outside(option)]
-
-
-def _tags(tags: object, owner: str) -> tuple[str, ...]:
-    given: list[object] = list(tags) if isinstance(tags, Iterable) and not isinstance(tags, str) else [None]  # pyright: ignore[reportUnknownArgumentType]  # checked below
-    words = [tag for tag in given if isinstance(tag, str) and tag]
-    if len(words) != len(given):
-        raise KitaruUsageError(f"{owner}: tags={tags!r}: a list of words is expected.")
-    return tuple(dict.fromkeys(words))

@@ -119,7 +119,7 @@ class Flow(Generic[P, R]):
             KitaruUsageError: Arguments or options are wrong. Nothing has been recorded.
             KitaruSerializationError: An argument cannot be recorded; its path is in the message.
         """
-        self._check_names(kwargs)
+        self._check_names(kwargs, "run")
         options = resolve_options(
             self.definition,
             stack=stack,
@@ -167,6 +167,7 @@ class Flow(Generic[P, R]):
         """
         from kitaru.services.deploy import deploy  # noqa: PLC0415  # 30 ms, and few processes deploy
 
+        self._check_names(kwargs, "deploy")
         options = resolve_options(
             self.definition, stack=stack, retries=retries, cache=cache, image=image, execution_id=None, tags=()
         )
@@ -181,11 +182,13 @@ class Flow(Generic[P, R]):
         tag: str | None = None,
         execution_id: str | None = None,
         tags: Iterable[str] = (),
+        priority: int | None = None,
         **inputs: Any,
     ) -> FlowHandle[R]:
         """Start an execution of a deployed version: see ``KitaruClient().deployments.invoke``."""
+        self._check_names(inputs, "invoke")
         return Deployments(wiring()).invoke(
-            self.name, inputs, version=version, tag=tag, execution_id=execution_id, tags=tags
+            self.name, inputs, version=version, tag=tag, execution_id=execution_id, tags=tags, priority=priority
         )
 
     def deployments(self) -> tuple[Deployment, ...]:
@@ -196,16 +199,16 @@ class Flow(Generic[P, R]):
         """One version of this flow: see ``KitaruClient().deployments.get``."""
         return Deployments(wiring()).get(self.name, version=version, tag=tag)
 
-    def _check_names(self, kwargs: Iterable[str]) -> None:
+    def _check_names(self, kwargs: Iterable[str], method: str) -> None:
         """Refuse a misspelt option with its right name; what else does not fit is told when it is bound."""
         parameters = self.definition.binder.parameters
         if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
             return
         for name in kwargs:
-            near = [] if name in parameters else get_close_matches(name, RESERVED, 1)
-            if near:
+            near = [] if name in parameters else get_close_matches(name, (*parameters, *RESERVED), 1)
+            if near and near[0] in RESERVED:
                 raise KitaruUsageError(
-                    f"{self.name}.run() has no option {name!r}, nor has the flow such a parameter; "
+                    f"{self.name}.{method}() has no option {name!r}, nor has the flow such a parameter; "
                     f"did you mean {near[0]}=?"
                 )
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kitaru.core import redaction
 from kitaru.core.ids import check_execution_id
+from kitaru.core.limit import check_priority
 from kitaru.core.mutations import AlreadyExists
+from kitaru.core.ports import DeploymentKey
 from kitaru.core.rows import DeploymentRow, ExecutionRow
 from kitaru.core.states import Status
+from kitaru.core.tags import check_tags
 from kitaru.engine.call import CallScope
 from kitaru.engine.context import current
-from kitaru.errors import KitaruContextError, KitaruUsageError
+from kitaru.errors import KitaruContextError, KitaruNotFoundError, KitaruUsageError
 from kitaru.services.active import Active
+from kitaru.services.find_deployment import get_version
 from kitaru.services.input_schema import check_inputs, placed
 from kitaru.services.recover import recover
 from kitaru.services.start import launch
@@ -26,7 +30,8 @@ def invoke(
     inputs: Mapping[str, object],
     *,
     execution_id: str | None,
-    tags: tuple[str, ...],
+    tags: Iterable[str],
+    priority: int | None,
 ) -> tuple[str, Active | None]:
     """Record an execution of a version and have it run; its id, and what this process watches of it.
 
@@ -37,15 +42,18 @@ def invoke(
         execution_id: An id of the caller's own. Where it is recorded already, for the same version and the
             same inputs, that execution is meant.
         tags: Words to find the execution by.
+        priority: The higher goes first where executions, or their calls, wait for a place. None: 0.
 
     Raises:
-        KitaruUsageError: Inputs do not fit (all that is wrong is listed), or the id is taken. Nothing has
-            been recorded.
+        KitaruUsageError: Inputs or options do not fit (all that is wrong with the inputs is listed), or the id is
+            taken. Nothing has been recorded.
+        KitaruNotFoundError: The version was deleted a moment ago, or its source is gone. Nothing has been recorded.
         KitaruContextError: Called in a flow's body, which would invoke again whenever it runs.
     """
     name = f"flow {deployment.flow}, version {deployment.version}"
     _check_scope(deployment.flow)
-    for word, what in ((execution_id or "", "execution_id="), *((one, "a tag") for one in tags)):
+    words = check_tags(tags, name)
+    for word, what in ((execution_id or "", "execution_id="), *((one, "a tag") for one in words)):
         redaction.refuse(word, what)
     schema = json.loads(deployment.input_schema)
     given = {**wiring.values.decode_inputs(deployment.default_inputs), **placed(schema, inputs)}
@@ -64,11 +72,24 @@ def invoke(
         retries=deployment.retries,
         cache=deployment.cache,
         image=deployment.image,
-        tags=tags,
+        tags=words,
+        priority=0 if priority is None else check_priority(priority, name),
         deployment_version=deployment.version,
         snapshot=deployment.snapshot,
     )
+    _keep_source(wiring, deployment)
     return row.execution_id, _create(wiring, row)
+
+
+def _keep_source(wiring: Wiring, deployment: DeploymentRow) -> None:
+    """See that cleaning leaves the source until the execution names it, should the version be deleted meanwhile."""
+    if wiring.blobs.keep([deployment.snapshot]):
+        key = DeploymentKey(deployment.project, deployment.flow, deployment.version)
+        get_version(wiring, key)  # says that it was deleted
+        raise KitaruNotFoundError(
+            f"the source of version {deployment.version} of flow {deployment.flow!r} is not in the artifact store "
+            f"{wiring.settings.artifacts} any more. Deploy the flow again."
+        )
 
 
 def _create(wiring: Wiring, row: ExecutionRow) -> Active | None:

@@ -110,7 +110,7 @@ def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) 
         snapshot=source.snapshot,
     )
     copied = tuple(call.call_id for call in prepared.plan.calls if call.action is Action.REUSE)
-    _keep_blobs(wiring, source.execution_id, frozenset(copied))
+    _keep_blobs(wiring, source, frozenset(copied))
     try:
         active = launch(wiring, prepared.definition, row, is_child=False, copied=copied)
     except AlreadyExists:
@@ -134,17 +134,20 @@ def _go_on(wiring: Wiring, definition: FlowDefinition | None, row: ExecutionRow)
     return None
 
 
-def _keep_blobs(wiring: Wiring, source_id: str, copied: frozenset[str]) -> None:
+def _keep_blobs(wiring: Wiring, source: ExecutionRow, copied: frozenset[str]) -> None:
     """See that cleaning leaves what the copies name, should their source be deleted at this very moment.
 
     One that is absent already is told of by whoever reads it.
     """
-    texts: list[Encoded] = [artifact.value for artifact in wiring.store.artifacts.list(source_id)]
-    for call in wiring.store.calls.memo(source_id):
+    texts: list[Encoded] = [source.inputs]
+    texts += (artifact.value for artifact in wiring.store.artifacts.list(source.execution_id))
+    for call in wiring.store.calls.memo(source.execution_id):
         if call.call_id in copied:
             failed = None if call.failure is None else call.failure.exception
             texts += [text for text in (call.inputs, call.output, failed) if text is not None]
     wiring.values.keep(texts)
+    if source.snapshot is not None:
+        wiring.blobs.keep([source.snapshot])
 
 
 def _flow_inputs(
