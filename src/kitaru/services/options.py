@@ -32,11 +32,13 @@ def given_outside(option: str) -> list[Given]:
     """
     variable = f"KITARU_{option.upper()}"
     text = os.environ.get(variable)
-    layers = (
+    layers = [
         Given(process.overrides.get(option), CONFIGURE),
         Given(_FROM_TEXT[option](text) if text else None, variable),
-        Given(project_settings().get(option), project_source()),
-    )
+    ]
+    of_project = project_settings().get(option)
+    if of_project is not None:  # asked first: where it comes from is looked for in the file system
+        layers.append(Given(of_project, project_source()))
     return [layer for layer in layers if layer.value is not None]
 
 

@@ -166,7 +166,7 @@ def positive(value: object, name: str) -> int:
 
 def project_settings() -> Mapping[str, Any]:
     """``[tool.kitaru]`` of the nearest ``pyproject.toml``; empty where there is none."""
-    return _project_settings(Path.cwd())
+    return _project_settings(os.getcwd())  # noqa: PTH109  # a path costs ten times as much, and each run asks
 
 
 def project_source() -> str:
@@ -175,8 +175,8 @@ def project_source() -> str:
 
 
 @lru_cache(maxsize=16)
-def _project_settings(folder: Path) -> Mapping[str, Any]:
-    file = _nearest(folder, "pyproject.toml")
+def _project_settings(folder: str) -> Mapping[str, Any]:
+    file = _nearest(Path(folder), "pyproject.toml")
     if file is None:
         return {}
     try:
