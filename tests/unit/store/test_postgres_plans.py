@@ -49,7 +49,6 @@ def connection() -> Iterator[psycopg.Connection[Any]]:
         connection.execute("INSERT INTO blob_scans SELECT execution_id, created_at, 1 FROM executions")
         connection.execute("ANALYZE")
         connection.execute(_SESSION)
-        connection.execute("SET plan_cache_mode = force_generic_plan")
         yield connection
 
 
