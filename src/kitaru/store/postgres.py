@@ -47,8 +47,9 @@ _DEFAULTS = {
 # they have grown. One plan for all values: to plan a statement takes longer than to run it. No compilation: it
 # takes longer than any statement here.
 _SESSION = f"""
-SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off; SET statement_timeout = '{STATEMENT_SECONDS}s';
-SET lock_timeout = '{_LOCK_SECONDS}s'; SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'
+SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;
+SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{_LOCK_SECONDS}s';
+SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'
 """
 
 _SET_CLOCK = "SELECT set_config('kitaru.now', :now, false)"
