@@ -25,6 +25,14 @@ class Ids(Protocol):
         """A new execution id. Random from its first character, so that a short prefix is unique."""
         ...
 
+    def epoch(self) -> int:
+        """Where the epochs of a new execution begin.
+
+        Random, so that one whose id was used before, by an execution that is deleted now, has none of its epochs: a
+        process that still runs the deleted one is refused (S6.2).
+        """
+        ...
+
     def uuid4(self) -> uuid.UUID:
         """A random UUID."""
         ...
@@ -44,6 +52,9 @@ class SystemIds:
             number, digit = divmod(number, len(_ALPHABET))
             digits.append(_ALPHABET[digit])
         return "".join(digits)
+
+    def epoch(self) -> int:
+        return secrets.randbits(48)
 
     def uuid4(self) -> uuid.UUID:
         return uuid.uuid4()

@@ -88,7 +88,7 @@ _ENDS = {Status.COMPLETED: "completed", Status.FAILED: "failed", Status.CANCELLE
 
 def _pending(seen: _Seen) -> Reason:
     row, runners = seen.row, seen.wiring.store.runners
-    since = row.created_at if row.epoch == 0 else _last_change(seen)
+    since = row.created_at if row.started_at is None else _last_change(seen)
     waited = f"It has waited {seen.ago(since)} for"
     if row.runner_id is not None and seen.runner is None:
         return _orphan(seen)

@@ -110,8 +110,11 @@ class Pickup:
             self._next_due = executions.next_due(project=self._project, stack=stack)
         if look or (self._next_due is not None and self._next_due <= self._clock.now()):
             rows += executions.due(runner_id=runner_id, project=self._project, stack=stack, limit=_LIMIT)
-        # One that has never run, and that nobody has taken, is in the queue, and begins when there is a place for it.
-        self._pick_up(row for row in rows if row.epoch > 0 or row.runner_id is None or row.execution_id in self._taken)
+        self._pick_up(row for row in rows if not self._is_in_line(row))
+
+    def _is_in_line(self, row: ExecutionRow) -> bool:
+        """It has never run, and nobody has taken it: it begins when there is a place for it."""
+        return row.started_at is None and row.runner_id is not None and row.execution_id not in self._taken
 
     def _pending(self, runner_id: str, stack: str) -> list[ExecutionRow]:
         executions = self._store.executions

@@ -201,6 +201,7 @@ def launch(
     reuse. Raises ``AlreadyExists`` where its id is taken.
     """
     runner = wiring.runner
+    row = row._replace(epoch=wiring.ids.epoch())
     if definition is None or is_elsewhere(wiring, row):
         wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(row, copied),)))
         crash_point("after_create")
@@ -210,7 +211,7 @@ def launch(
     place = is_child or runner.reserve()
     owned = row._replace(runner_id=runner_id)
     if place:
-        owned = owned._replace(status=Status.RUNNING, epoch=1, started_at=row.created_at)
+        owned = owned._replace(status=Status.RUNNING, started_at=row.created_at)
     try:
         wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(owned, copied),)))
     except BaseException as error:

@@ -76,6 +76,6 @@ class Unsettled:
                     claimed = self._runner.claim_row(found, found.attempt)
                     if claimed is not None:
                         self._runner.launch(claimed, definition, counted=False)
-                elif found.status is Status.PENDING and found.epoch == 0:  # one that had begun is found by `pickup`
+                elif found.status is Status.PENDING and found.started_at is None:  # else it is found by `pickup`
                     self._runner.queue(found, definition)
             self._in_doubt.pop(0)
