@@ -72,7 +72,7 @@ def check_against(flow: Flow[..., Any], inputs: Mapping[str, Any]) -> None:
 
 def _import(place: str, target: str) -> Mapping[str, object]:
     """The names of a file or a module, which is found as an execution's flow is found later."""
-    is_file = place.endswith(".py")
+    is_file = place.endswith(".py") or Path(place).is_file()
     if is_file and not Path(place).is_file():
         raise click.UsageError(f"there is no file {place}.{_near_file(place)}")
     reference = str(Path(place).resolve()) if is_file else place

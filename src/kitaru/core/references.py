@@ -12,12 +12,14 @@ import importlib
 import importlib.util
 import sys
 from contextvars import ContextVar
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 
 _MAIN = "__main__"
+_SPAWNED = "__mp_main__"  # what a child of multiprocessing calls the script that started it
 _importing: ContextVar[str | None] = ContextVar("kitaru_importing", default=None)
 
 
@@ -28,21 +30,26 @@ def reference_of(module: str, qualname: str) -> str:
 
 def portable_module(module: str) -> str:
     """A module's name, or the path of its file where the name means something else elsewhere."""
-    if module != _MAIN:
+    if module not in (_MAIN, _SPAWNED):
         loaded = sys.modules.get(module)
         alias = getattr(loaded, "__kitaru_script__", None)
         return alias if isinstance(alias, str) else module
-    main = sys.modules[_MAIN]
+    main = sys.modules[module]
     spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name != _MAIN:
+    if spec is not None and spec.name not in (_MAIN, _SPAWNED):
         return spec.name  # started with `python -m package.module`
     file = getattr(main, "__file__", None)
-    return _script(file) if file else _MAIN
+    return _script(file) if file and file != "<stdin>" else _MAIN
 
 
 @functools.cache  # it looks at each folder of the path, and every value of a class of the script asks
 def _script(file: str) -> str:
     return str(Path(file).resolve())
+
+
+def is_path(module: str) -> bool:
+    """True for the module part of a reference that is a script's path."""
+    return "/" in module or "\\" in module
 
 
 def is_local(qualname: str) -> bool:
@@ -103,7 +110,12 @@ def resolve(reference: str) -> object:
 def _load(module: str, reference: str) -> ModuleType:
     if module == portable_module(_MAIN):
         return sys.modules[_MAIN]
-    if module.endswith(".py") and ("/" in module or "\\" in module):
+    if module == _MAIN:
+        raise KitaruNotFoundError(
+            f"{reference} was defined in a session without a file (a notebook, a prompt, `python -c`, standard input), "
+            "so only that process can go on with it. Put it into a file, and start a new execution."
+        )
+    if is_path(module):
         return _load_script(module, reference)
     try:
         return importlib.import_module(module)
@@ -122,9 +134,11 @@ def _load_script(script: str, reference: str) -> ModuleType:
     name = f"_kitaru_script_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.exists():
+    if not path.exists():
         raise KitaruNotFoundError(f"the script {path} of {reference} is no longer there. Restore it and try again.")
+    loader = SourceFileLoader(name, str(path))  # given, because the suffix of a script need not be .py
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__kitaru_script__"] = script
     folder = str(path.absolute().parent)
@@ -132,7 +146,7 @@ def _load_script(script: str, reference: str) -> ModuleType:
         sys.path.insert(0, folder)  # as Python does for a script that it starts
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from kitaru.core.deployment import check_tag
 from kitaru.core.image import ImageSettings
 from kitaru.core.ports import DeploymentKey
-from kitaru.core.references import is_local
+from kitaru.core.references import can_be_found, is_path
 from kitaru.core.rows import DeploymentRow
 from kitaru.deployments.environment import frozen_requirements, this_python
 from kitaru.deployments.snapshot import Facts, pack
@@ -121,13 +121,13 @@ def source_of(definition: FlowDefinition, project: Path) -> Source:
     """
     module, _, qualname = definition.reference.rpartition(":")
     file = getattr(sys.modules.get(definition.fn.__module__), "__file__", None)
-    if file is None or is_local(qualname):
+    if file is None or not can_be_found(definition.reference):
         raise KitaruUsageError(
             f"flow {definition.name} cannot be deployed: no other process can import {definition.reference}. "
             "Define it at the top of a module or script."
         )
     path = Path(file).resolve()
-    is_script = module.endswith(".py")
+    is_script = is_path(module)
     depth = 0 if is_script else len(module.split(".")) - (path.name != "__init__.py")
     imported_from = path.parents[depth]
     root = project.resolve() if path.is_relative_to(project.resolve()) else _marked(path) or imported_from
