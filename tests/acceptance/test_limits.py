@@ -94,10 +94,12 @@ def test_async_calls_are_never_more_than_the_limit_at_once_and_the_loop_goes_on(
     kitaru.configure(limits={"api": {"at_once": 2}})
     peak = Peak()
     ticks = 0
+    meeting = asyncio.Barrier(2)
 
     @checkpoint(limit="api")
     async def step(x: int) -> int:
         with peak.inside():
+            await meeting.wait()  # two must meet, or nobody goes on
             before = ticks
             while ticks < before + 2:  # noqa: ASYNC110  # it is the loop that is watched
                 await asyncio.sleep(0)
@@ -113,11 +115,11 @@ def test_async_calls_are_never_more_than_the_limit_at_once_and_the_loop_goes_on(
 
         clock = asyncio.create_task(ticking())
         results = await asyncio.gather(*(step(x) for x in range(6)))
-        submitted = await asyncio.gather(*(step.submit(x) for x in range(6, 9)))
+        submitted = await asyncio.gather(*(step.submit(x) for x in range(6, 10)))
         clock.cancel()
         return sum(results) + sum(submitted)
 
-    assert agent.run().wait(PATIENCE) == 36
+    assert agent.run().wait(PATIENCE) == 45
     assert peak.most == 2
 
 

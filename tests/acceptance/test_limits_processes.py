@@ -109,7 +109,8 @@ def test_several_processes_never_do_more_at_once_than_the_limit(
     for note in notes:
         inside += int(note)
         highest = max(highest, inside)
-    assert (highest, len(notes)) == (most, 2 * calls)
+    assert highest <= most  # that so many meet is chance: tests of one process make them
+    assert len(notes) == 2 * calls
 
 
 def test_a_killed_process_frees_its_places(scripts: Scripts) -> None:

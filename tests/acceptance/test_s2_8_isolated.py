@@ -17,6 +17,7 @@ import pytest
 import kitaru
 from kitaru import FailureOrigin, FlowHandle, Isolated, KitaruClient, KitaruUsageError, checkpoint, flow
 from kitaru.core.states import CallStatus
+from kitaru.engine import isolation
 from tests.acceptance import apart
 from tests.acceptance.gates import PATIENCE
 from tests.acceptance.processes import Scripts
@@ -220,8 +221,16 @@ def test_s2_8_memory_is_bounded_and_the_next_attempt_is_not_harmed() -> None:
     assert run(body).wait(PATIENCE) == [1, "too much", 1]
 
 
-def test_s2_6_a_timeout_kills_the_child_and_what_it_has_started(tmp_path: Path) -> None:
+def test_s2_6_a_timeout_kills_the_child_and_what_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     marks = tmp_path / "marks"
+
+    def once_it_has_started_both() -> float:
+        until(lambda: marks.exists() and len(marks.read_text().split()) == 2)
+        return time.monotonic()
+
+    monkeypatch.setattr(isolation, "monotonic", once_it_has_started_both)  # its time counts from there on
 
     def body() -> str:
         try:
@@ -269,7 +278,7 @@ def test_s2_2_a_task_group_that_cancels_a_call_kills_its_child(tmp_path: Path) -
 
     async def body() -> str:
         try:
-            async with asyncio.timeout(5) as limit, asyncio.TaskGroup() as group:
+            async with asyncio.timeout(PATIENCE) as limit, asyncio.TaskGroup() as group:
                 group.create_task(apart.never_returns_async(str(marks)))
                 await asyncio.to_thread(until, lambda: marks.exists() and len(marks.read_text().split()) == 2)
                 limit.reschedule(0)

@@ -102,7 +102,8 @@ def test_s5_2_an_answer_from_elsewhere_goes_on_in_the_process_that_runs_it(
         assert set(places(scripts).values()) == {first.process.pid}
         if how == "attached":
             assert first.read() == "before ok after"
-        first.tell("end")
+        else:
+            first.tell("end")
         assert first.finish()[1] == ""
 
 

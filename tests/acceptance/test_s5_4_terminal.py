@@ -63,7 +63,7 @@ def parent():
 
 @kitaru.flow
 def expiring():
-    return kitaru.wait("place", schema=str, expires_in=0.5, default="the usual place")
+    return kitaru.wait("place", schema=str, expires_in=3, default="the usual place")
 
 
 @kitaru.flow

@@ -195,11 +195,15 @@ async def wait_in(what: str, slow: Any, running: threading.Event, gate: Gate) ->
 def test_s6_8_an_async_flow_is_unwound_at_its_await_and_its_async_checkpoints_are_cancelled(waits_in: str) -> None:
     running = threading.Event()
     seen: list[str] = []
+    begun: list[int] = []
+    checkpoints = {"call": 1, "gather": 2, "group": 2, "submit": 1, "map": 2, "sleep": 0, "thread": 0}[waits_in]
 
     @checkpoint
     async def slow(number: int = 0) -> None:
         try:
-            running.set()
+            begun.append(number)
+            if len(begun) == checkpoints:
+                running.set()
             await _hang()
         except asyncio.CancelledError:
             seen.append("checkpoint cancelled")
@@ -229,7 +233,6 @@ def test_s6_8_an_async_flow_is_unwound_at_its_await_and_its_async_checkpoints_ar
     handle.cancel()
     gate.open()
     assert_cancelled(handle)
-    checkpoints = {"call": 1, "gather": 2, "group": 2, "submit": 1, "map": 2, "sleep": 0, "thread": 0}[waits_in]
     assert sorted(seen) == ["body", *["checkpoint cancelled"] * checkpoints, "cleaned up"]
 
 

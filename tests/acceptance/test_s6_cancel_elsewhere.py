@@ -105,7 +105,8 @@ def test_s6_8_another_process_cancels(tmp_path: Path, which: str, expected: list
         printed = []
         while "it cancelled" not in printed:  # its waiter is told although a body may hang for ever
             printed.append(child.read())
-        child.tell("go on")
+        if which in ("sync_agent", "pending_agent"):  # the others read nothing, and may have ended
+            child.tell("go on")
         more, errors = child.finish()
     assert sorted(printed + more) == expected, errors
     assert child.process.returncode == 0

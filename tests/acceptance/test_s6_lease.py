@@ -126,6 +126,30 @@ def test_s6_2_a_run_whose_lease_has_run_out_stops_at_its_next_call_and_records_n
     assert agent.record.attempts == ()
 
 
+def test_s6_2_a_submitted_call_does_not_begin_once_the_lease_has_run_out() -> None:
+    """It stood in the queue of a machine that has slept since."""
+    clock = SteppedClock(frozen=True)
+    process.install(Wiring(read_settings({"max_threads": 1}), clock=clock, lease_seconds=LEASE))
+    gate = Gate()
+    begun: list[int] = []
+
+    @checkpoint
+    def step(number: int) -> None:
+        begun.append(number)
+        gate.pass_()
+
+    @flow
+    def leased_agent() -> None:
+        step.map(range(3)).result()
+
+    leased_agent.run()
+    gate.await_reached()
+    clock.pass_(LEASE + 1)
+    gate.open()
+    until(body_has_ended)
+    assert begun == [0]
+
+
 def test_s6_2_a_lease_that_is_nearly_over_still_holds(clock: SteppedClock, other: Wiring) -> None:
     agent = Agent("body")
     clock.pass_(LEASE - 1)

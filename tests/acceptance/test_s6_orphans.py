@@ -23,9 +23,13 @@ def effect(name: str) -> str:
         file.write(name + "\\n")
     return name
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\\n")  # as one write: threads say things at once
+    sys.stdout.flush()
+
 def stop_where_asked(place: str) -> None:
     if os.environ.get("STOP_AT") == place:
-        print("stopped", flush=True)
+        say("stopped")
         threading.Event().wait()
 
 @checkpoint
@@ -105,7 +109,7 @@ def test_s6_3_all_orphans_of_a_script_are_taken_up(scripts: Scripts, monkeypatch
 import kitaru
 kitaru.configure(max_flows=2)  # so that some are orphaned while they are pending
 handles = [agent.run(name, execution_id=name) for name in sys.argv[1:]]
-print("recorded", flush=True)
+say("recorded")
 for handle in handles:
     handle.wait()
 """,

@@ -166,7 +166,7 @@ def test_s7_3_a_flow_that_fails_keeps_what_it_printed_in_each_run_of_its_body() 
 def test_s2_6_what_a_thread_prints_after_its_timeout_is_not_kept() -> None:
     timed_out, printed = threading.Event(), threading.Event()
 
-    @checkpoint(timeout=0.2)
+    @checkpoint(timeout=1.0)
     def slow(number: int) -> None:
         print("in time")
         timed_out.wait(30)

@@ -89,8 +89,10 @@ def hold() -> object:
 
 
 def take_over() -> object:
-    """Be at work on something else until the held flow has been picked up and is finished."""
-    install(Wiring(read_settings({}), lease_seconds=LEASE_SECONDS))
+    """Be at work on something else until the held flow has been picked up and is finished.
+
+    Under the usual lease: this process is to keep what it has taken over, however slow the machine is.
+    """
     bystander.run().wait(PATIENCE)
     return KitaruClient().executions.handle("held").wait(PATIENCE)
 

@@ -31,6 +31,7 @@ from kitaru.core.states import Status
 from kitaru.errors import KitaruStoreError
 from kitaru.store import open_store, postgres
 from kitaru.store.postgres_pipeline import Lost, Pipeline
+from tests.acceptance.gates import until
 from tests.contract.stores import START, call, commit, create, execution, runner, start
 from tests.postgres import Server, needs_postgres, postgres_server
 
@@ -135,6 +136,14 @@ def test_a_server_that_stays_away_is_an_error_that_says_so(monkeypatch: pytest.M
         server.remove()
 
 
+def _break(pipeline: Pipeline) -> None:
+    """Close a connection, and wait until the server has done what was sent over it."""
+    backend = pipeline._pg.backend_pid
+    pipeline._connection.close()
+    until(lambda: not postgres_server().sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [backend]))
+    raise Lost("cut by the test")
+
+
 class Breaking:
     """Cuts the connection before or after the answers to the statement that contains ``word``, once."""
 
@@ -149,9 +158,7 @@ class Breaking:
             self.cuts += 1
             if after:
                 answers(pipeline)
-            os.close(os.dup(pipeline._pg.socket))
-            pipeline._connection.close()
-            raise Lost("cut by the test")
+            _break(pipeline)
 
         monkeypatch.setattr(Pipeline, "answers", breaking)
 
@@ -194,8 +201,7 @@ def test_every_statement_of_a_commit_may_break_once(store: Store, monkeypatch: p
             nonlocal count
             count += 1
             if count == number:
-                pipeline._connection.close()
-                raise Lost("cut by the test")
+                _break(pipeline)
             return answers(pipeline)
 
         with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The flows of the soak. Each call leaves a line in ``SOAK_EFFECTS``: its key, and when it began."""
+"""The flows of the soak. Each attempt leaves a line in ``SOAK_EFFECTS``: its key, and when it was let begin."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from typing import Any
 
 import kitaru
 from kitaru import checkpoint, flow
+from kitaru.engine.call import CallScope
+from kitaru.engine.context import current
 from kitaru.sdk.flow import Flow
 
 
 def effect() -> None:
-    line = f"{kitaru.idempotency_key()} {time.time_ns() // 1000}\n"
+    scope = current.get()
+    assert isinstance(scope, CallScope)
+    # As the engine has noted it, before it asked for the lease. Here it may be later by any time: a process that is
+    # stopped between the two goes on with this attempt when it wakes, which nothing can prevent.
+    line = f"{kitaru.idempotency_key()} {scope.call.started_at}\n"
     descriptor = os.open(os.environ["SOAK_EFFECTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.write(descriptor, line.encode())

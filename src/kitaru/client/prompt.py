@@ -80,7 +80,7 @@ class _Asker(threading.Thread):
         self._ended = threading.Event()
         self._changed = threading.Event()
         self._passed: set[tuple[str, str]] = set()  # left open by whoever sits there
-        self._belongs: dict[str, bool] = {}
+        self._belongs: dict[str, bool] = {}  # known of ``_roots``: replaced, and never emptied, when those change
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._woken, False)
@@ -88,7 +88,7 @@ class _Asker(threading.Thread):
     def add(self, execution_id: str) -> None:
         """Ask for this one too."""
         self._roots.append(execution_id)
-        self._belongs.clear()
+        self._belongs = {}
         self._on_change()
         if not self.is_alive():
             self.start()
@@ -96,7 +96,7 @@ class _Asker(threading.Thread):
     def remove(self, execution_id: str) -> bool:
         """Ask for it no more; True where none is left."""
         self._roots.remove(execution_id)
-        self._belongs.clear()
+        self._belongs = {}
         self._on_change()
         return not self._roots
 
@@ -144,12 +144,13 @@ class _Asker(threading.Thread):
 
     def _is_ours(self, execution_id: str) -> bool:
         """True for the executions that are waited for, and for what they have started."""
-        known = self._belongs.get(execution_id)
+        belongs = self._belongs  # taken before the roots are looked at: what is found goes where it still counts
+        known = belongs.get(execution_id)
         if known is None:
             row = None if execution_id in self._roots else self._wiring.store.executions.get(execution_id)
             parent = None if row is None else row.parent_id
             known = execution_id in self._roots or (parent is not None and self._is_ours(parent))
-            self._belongs[execution_id] = known
+            belongs[execution_id] = known
         return known
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────

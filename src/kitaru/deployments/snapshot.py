@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
-import shutil
 import stat
 import tarfile
-import threading
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,9 +96,11 @@ def unpack(folder: Path, digest: str, get: Callable[[str], bytes]) -> Snapshot:
 
 
 def _lay_out(target: Path, data: bytes) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
-    part.mkdir(parents=True)
-    try:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Of several that lay it out at once, each has a folder of its own, and the first puts a whole tree in place.
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as own:
+        part = Path(own) / target.name
+        part.mkdir()
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             archive.extractall(part, filter="data")
         (part / _TREE).mkdir(exist_ok=True)
@@ -109,10 +108,8 @@ def _lay_out(target: Path, data: bytes) -> None:
             # Folders stay writable: compiled modules are kept beside their sources.
             if place.is_file() and not place.is_symlink():
                 place.chmod(place.stat().st_mode & ~0o222)
-        with contextlib.suppress(FileExistsError):
+        try:
             part.rename(target)
-    except OSError:
-        if not target.exists():  # else somebody else was faster, and it is the same
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        except OSError:
+            if not target.exists():  # else somebody else was faster, and it is the same
+                raise

@@ -132,7 +132,7 @@ class _Walk:
         self._write("class", cls.__qualname__)
         for ancestor in (*cls.__bases__, type(cls)):
             self._value(ancestor)
-        for name, value in vars(cls).items():
+        for name, value in vars(cls).copy().items():  # of a copy, here and below: other threads may add to it
             # Other names of this form are written by the interpreter and by metaclasses, some of them late.
             special = name.startswith("_") and name.endswith("_")
             if not special or name in ("__annotations__", "_member_map_") or isinstance(value, FunctionType):
@@ -186,11 +186,11 @@ def _parts(value: object) -> Iterator[object]:  # noqa: C901  # a flat list of c
         case list() | tuple():
             yield from cast("list[object]", value)
         case dict():
-            for pair in cast("dict[object, object]", value).items():
+            for pair in cast("dict[object, object]", value).copy().items():
                 yield from pair
         case set() | frozenset():
             # Only constants: other members have no order that holds in the next process.
-            yield from sorted(filter(None, map(plain, cast("set[object]", value))))
+            yield from sorted(filter(None, map(plain, cast("set[object]", value).copy())))
         case staticmethod() | classmethod():
             yield cast("staticmethod[..., object]", value).__func__
         case property():

@@ -132,6 +132,7 @@ def call_procedure(run: Run, call: Call, *, seen_at_once: bool) -> Procedure:
         number = call.ended_attempts + 1
         scope = CallScope(run, call, number)
         call.started_at = run.clock.now()
+        run.check_lease()  # a submitted call may have stood in the queue for long, and a machine may have slept
         run.started(call)
         crash_point("before_attempt")
         ended: Ended = yield Attempt(call, scope)

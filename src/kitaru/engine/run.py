@@ -157,6 +157,10 @@ class Run:
             self.stop(self._leaving)
             assert self.signal is not None
             raise self.signal
+        self.check_lease()
+
+    def check_lease(self) -> None:
+        """Raise the signal, if the lease of this process has run out. Asked on any thread, before each attempt."""
         if not self._lease_holds():
             self.stop(LeaseLost("the lease of this process has run out"))
             assert self.signal is not None

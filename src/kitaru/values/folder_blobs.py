@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+import secrets
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
@@ -111,7 +111,8 @@ class FolderBlobs:
             raise self._failed(error) from error
 
     def _note_user(self) -> None:
-        user = None if self._user is None else self._user()
+        ask = self._user  # read once: another thread may have noted it meanwhile
+        user = None if ask is None else ask()
         if user is None:
             return
         note = self._folder / USERS / user
@@ -139,8 +140,9 @@ class FolderBlobs:
         if not self._folder.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
             _sync_folder(self._folder.parent)
-        # Threads and processes that write the same blob at once each have a file of their own.
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}{_PART}")
+        # Whoever writes the same blob at once has a file of its own. Not named by its process and thread: those of
+        # another machine or container, which shares the folder, may have the same numbers.
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_PART}")
         try:
             with temporary.open("wb", buffering=0) as file:
                 view = memoryview(data)
