@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -101,8 +101,10 @@ def _back_soon(server: Server) -> Iterator[None]:
         back.join()
 
 
-def test_a_server_that_crashes_and_comes_back_is_waited_for() -> None:
+def test_a_server_that_crashes_and_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     needs_postgres()
+    monkeypatch.setattr(postgres, "RETRY_SECONDS", 60)  # however long this machine takes to start a server
+    monkeypatch.setattr("kitaru.store.store.RETRY_SECONDS", 60)
     server = Server()
     try:
         store = open_store(server.database(), CLOCK)
@@ -136,7 +138,7 @@ def test_a_server_that_stays_away_is_an_error_that_says_so(monkeypatch: pytest.M
         server.remove()
 
 
-def _break(pipeline: Pipeline) -> None:
+def _break(pipeline: Pipeline) -> NoReturn:
     """Close a connection, and wait until the server has done what was sent over it."""
     backend = pipeline._pg.backend_pid
     pipeline._connection.close()
