@@ -215,7 +215,9 @@ the_end()
     with scripts.started("agent.py", "slow") as child:
         child.expect("holding")
         child.process.send_signal(signal.SIGINT)
-        child.finish()
+        _, errors = child.finish()
+    assert "kitaru executions resume" in errors
+    assert "Traceback" not in errors
     execution = KitaruClient().executions.get("held")
     assert execution.status == "running"
     assert [call.output for call in execution.checkpoints] == [6]
@@ -225,7 +227,10 @@ the_end()
     assert [len(call.attempts) for call in again.checkpoints] == [1, 1]
 
 
-def test_s1_6_ctrl_c_in_wait_ends_the_process_and_the_execution_can_go_on(scripts: Scripts) -> None:
+@pytest.mark.parametrize("wait", ["handle.wait()", "asyncio.run(on_a_loop())", "threading.Event().wait()"])
+def test_s1_6_ctrl_c_ends_the_process_wherever_it_waits_and_the_execution_can_go_on(
+    scripts: Scripts, wait: str
+) -> None:
     scripts.write(
         "agent.py",
         HEAD
@@ -243,8 +248,13 @@ def my_agent() -> int:
         threading.Event().wait()
     return double(6)
 
-my_agent.run(execution_id="waited").wait()
-""",
+async def on_a_loop() -> None:
+    await handle
+
+handle = my_agent.run(execution_id="waited")
+if "slow" in sys.argv:
+"""
+        + f"    {wait}",
     )
     with scripts.started("agent.py", "slow") as child:
         child.expect("holding")
