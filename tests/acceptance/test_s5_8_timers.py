@@ -27,7 +27,7 @@ def statuses_of(exec_id: str) -> list[str]:
     return [kind.removeprefix("execution.") for kind in kinds if kind.startswith("execution.")]
 
 
-@pytest.mark.parametrize("duration", [3 * DAY, timedelta(days=3), 2.5])
+@pytest.mark.parametrize("duration", [3 * DAY, timedelta(days=3), 90.5])
 def test_s5_8_a_long_sleep_suspends_the_execution_and_it_goes_on_when_it_is_due(duration: Any) -> None:
     clock = use_skipping_clock()
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration

@@ -12,8 +12,9 @@ import pytest
 import kitaru
 from kitaru import KitaruClient, KitaruContextError, KitaruStateError, KitaruUsageError, checkpoint, flow
 from kitaru.engine.signals import Unwound
+from kitaru.services.wiring import wiring
 from tests.acceptance.asking import answer, asked, open_waits, threads_of
-from tests.acceptance.gates import until
+from tests.acceptance.gates import Gate, until
 from tests.acceptance.runs import TIMEOUT, record
 
 
@@ -104,24 +105,26 @@ def test_s5_3_the_signal_that_unwinds_a_body_passes_its_except_exception_and_run
 
 def test_s5_3_where_somebody_is_attached_the_body_stays_and_goes_on_in_place() -> None:
     bodies: list[int] = []
+    gate = Gate()
 
     @flow
     def agent() -> Any:
         bodies.append(1)
+        gate.pass_()
         return kitaru.wait("go", schema=str, timeout=1000)
 
     handle = agent.run()
+    active = wiring().runner.active(handle.exec_id)
+    assert active is not None
     results: list[Any] = []
     waiter = threading.Thread(target=lambda: results.append(handle.wait(timeout=TIMEOUT)))
     waiter.start()
+    until(active.is_attached)
+    gate.open()
     asked(handle, "go")
-    if threads_of("agent"):  # else the body had been suspended before the waiter came
-        answer(handle, "on")
-        waiter.join(TIMEOUT)
-        assert bodies == [1]
-    else:
-        answer(handle, "on")
-        waiter.join(TIMEOUT)
+    answer(handle, "on")
+    waiter.join(TIMEOUT)
+    assert bodies == [1]
     assert results == ["on"]
 
 

@@ -186,7 +186,7 @@ def test_s5_8_a_timer_starts_the_process_again(scripts: Scripts) -> None:
 def test_s6_8_cancelling_kills_the_process(scripts: Scripts) -> None:
     text = """import time
 handle = flows.hangs.run(stack="apart")
-while not os.path.exists("lives"):
+while not os.path.exists("lives") or not open("lives").read():
     time.sleep(0.01)
 handle.cancel()
 try:

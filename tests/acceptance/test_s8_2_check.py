@@ -268,8 +268,8 @@ def test_s8_2_the_gate_sees_edits_of_files(tmp_path: Path) -> None:
             return found
         """
     scripts.write("agents.py", body.format(argument="name"))
-    (exec_id,) = scripts.run("-c", "import agents; print(agents.agent.run('a').exec_id)")[:1]
-    handle = KitaruClient().executions.handle(exec_id)
+    scripts.run("-c", "import agents; agents.agent.run('a', execution_id='parked')")
+    handle = KitaruClient().executions.handle("parked")
     asked(handle, "ok")
     gate = "import kitaru; print(*[str(one) for one in kitaru.KitaruClient().deployments.check('agent')])"
     assert "resumes" in scripts.run("-c", gate)[0]

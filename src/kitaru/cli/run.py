@@ -46,9 +46,9 @@ def finish(out: Output, client: KitaruClient, handle: FlowHandle[Any], *, wait: 
 
     ``after`` is the id of the last event that is old.
     """
-    if not out.json:
-        out.each(None, handle.exec_id)
     try:
+        if not out.json:
+            out.each(None, handle.exec_id)
         if wait:
             follow(out, client, handle.exec_id, asks=True, after=after)
         else:
