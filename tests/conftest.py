@@ -19,6 +19,8 @@ _SECONDS_TO_END = 60
 
 def pytest_unconfigure() -> None:
     """A hanging end is a failure that names its threads, and not a silence until somebody's time limit."""
+    if postgres_server.cache_info().currsize:
+        postgres_server().remove()  # a hundred files for each store: on a slow disk that is long, and it is no hang
     lasting = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     if lasting:
         print(f"Threads that hold the end of the process: {lasting}", file=sys.__stderr__)
