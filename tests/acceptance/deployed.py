@@ -32,7 +32,7 @@ def approved(name: str) -> str:
 @kitaru.flow
 def late(name: str) -> str:
     first = greet(name)
-    kitaru.sleep(1.2)
+    kitaru.sleep(3)
     return f"{{first}} {{LABEL}}"
 
 @kitaru.flow
