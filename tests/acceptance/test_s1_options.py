@@ -196,6 +196,12 @@ def test_s1_8_an_unknown_stack_is_refused_before_anything_is_recorded(layers: La
     assert len(KitaruClient().executions.list()) == 0
 
 
+@pytest.mark.parametrize("stack", [3, "two words"])
+def test_s1_8_what_is_no_name_of_a_stack_is_refused(stack: Any) -> None:
+    with pytest.raises(KitaruUsageError, match="cannot be the name of a stack"):
+        flow(stack=stack)(lambda: None).run()
+
+
 @pytest.mark.parametrize("tags", ["red", [1], None, 5, [""]])
 def test_s1_2_tags_that_are_no_list_of_words_are_refused(layers: Layers, tags: Any) -> None:
     @flow

@@ -357,3 +357,8 @@ def test_s2_4_what_an_attempt_logged_is_kept_with_the_call_even_where_it_failed(
 def test_s2_4_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(KitaruUsageError, match=rf"Retry\({next(iter(wrong))}="):
         Retry(**wrong)
+
+
+def test_s2_4_a_number_is_no_policy() -> None:
+    with pytest.raises(KitaruUsageError, match="retry=3: a Retry"):
+        checkpoint(retry=3)(lambda: None)  # type: ignore[call-overload]

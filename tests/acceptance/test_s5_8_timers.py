@@ -101,7 +101,7 @@ def test_s5_8_a_short_sleep_is_no_suspension(seconds: Any) -> None:
     assert "waiting" not in statuses_of(handle.exec_id)
 
 
-@pytest.mark.parametrize("duration", [-1, float("nan"), "5", True, None, timedelta(seconds=-1)])
+@pytest.mark.parametrize("duration", [-1, float("nan"), float("inf"), 1e12, "5", True, None, timedelta(seconds=-1)])
 def test_s5_8_what_is_no_duration_is_refused(duration: Any) -> None:
     @flow
     def agent() -> str:
@@ -109,6 +109,8 @@ def test_s5_8_what_is_no_duration_is_refused(duration: Any) -> None:
             kitaru.sleep(duration)
         with pytest.raises(KitaruUsageError):
             kitaru.sleep_until(datetime(2030, 1, 1))  # without a zone
+        with pytest.raises(KitaruUsageError, match="thousand years"):
+            kitaru.sleep_until(datetime.max.replace(tzinfo=UTC))
         return "refused"
 
     assert agent.run().wait(timeout=TIMEOUT) == "refused"

@@ -121,6 +121,15 @@ def test_s6_4a_an_unknown_execution_is_not_found_by_any_verb(verb: str) -> None:
         getattr(KitaruClient().executions, verb)("nothing")
 
 
+@pytest.mark.parametrize("verb", ["get", "retry", "resume", "cancel", "delete", "handle"])
+def test_s6_4a_what_is_no_id_is_refused_by_every_verb(verb: str) -> None:
+    handle = kitaru.flow(lambda: 1).run()
+    handle.wait(timeout=PATIENCE)
+    for wrong, hint in ((handle, "take its exec_id"), (None, "a string is expected")):
+        with pytest.raises(kitaru.KitaruUsageError, match=hint):
+            getattr(KitaruClient().executions, verb)(wrong)
+
+
 def test_s6_4_retry_goes_on_in_the_same_execution_and_returns_its_handle_at_once() -> None:
     steps: list[str] = []
 

@@ -30,13 +30,13 @@ def body_run(what: str) -> Run:
     if scope is None:
         raise KitaruContextError(
             f"{what} is called outside a flow, or on a thread that the flow did not start through Kitaru. "
-            "Call it in the body of a @flow function that was started with .run(); for a unit test, call .fn()."
+            f"Call it in the body of a @flow function that was started with .run(){_bare(what, '; for a unit test, ')}."
         )
     run = scope.run
     if isinstance(scope, CallScope):
         raise KitaruContextError(
             f"{what} is called inside the checkpoint {scope.call_id}; checkpoints do not nest. "
-            "Call it from the flow's body, or call its plain function: .fn()."
+            f"Call it from the flow's body{_bare(what, ', or ')}."
         )
     run.check_open(what)
     if not run.on_its_thread():
@@ -46,6 +46,11 @@ def body_run(what: str) -> Run:
         )
     run.check_signal()
     return run
+
+
+def _bare(what: str, before: str) -> str:
+    """How to call the bare function of a checkpoint; nothing for Kitaru's own, which have none."""
+    return "" if what.startswith("kitaru.") else f"{before}call its plain function: .fn()"
 
 
 def any_run(what: str) -> Run | CallScope:

@@ -311,6 +311,8 @@ def checkpoint(
 def _retry(retries: int | None, retry: Retry | None, where: str) -> Retry:
     if retry is not None and retries is not None:
         raise KitaruUsageError(f"{where}: give retries= or retry=, not both.")
+    if retry is not None and not isinstance(retry, Retry):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        raise KitaruUsageError(f"{where}: retry={retry!r}: a Retry(...) is expected; a plain number is retries=.")
     return retry or Retry(attempts=1 + check_retries(retries or 0, where))
 
 

@@ -84,5 +84,9 @@ def _checked(schema: dict[str, Any]) -> str:
     try:
         validator_for(schema).check_schema(schema)
         return json.dumps(schema, sort_keys=True)
-    except (SchemaError, TypeError, ValueError) as error:
-        raise KitaruUsageError(f"kitaru.wait(schema=...) is no valid JSON schema: {error}") from error
+    except SchemaError as error:
+        raise KitaruUsageError(
+            f"kitaru.wait(schema=...) is no valid JSON schema: {error.json_path}: {error.message}."
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise KitaruUsageError(f"kitaru.wait(schema=...) is no valid JSON schema: {error}.") from error

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kitaru.core.clock import Microseconds, to_microseconds
+from kitaru.core.retry import is_number
 from kitaru.engine.calling import Known
 from kitaru.engine.context import body_run
 from kitaru.engine.parking import Outcome, Parked
@@ -28,6 +29,8 @@ from kitaru.errors import KitaruUsageError, KitaruWaitAbortedError
 from kitaru.sdk.schemas import AnswerType, answer_type
 
 _UNSET: Any = object()
+_LONGEST = 366 * 86_400 * 1_000
+"""Seconds. What is due later than dates can tell, in the year 9999, could not be shown to anybody."""
 
 
 def wait(
@@ -112,7 +115,7 @@ def sleep(duration: float | timedelta) -> Any:
     """Let time pass, durably (S5.8): the execution waits, and goes on when the time has come, wherever it can.
 
     Args:
-        duration: Seconds, or a ``timedelta``; 0 or more.
+        duration: Seconds, or a ``timedelta``; 0 or more, a thousand years at most.
 
     Returns:
         None. In an async flow an awaitable of it.
@@ -136,7 +139,10 @@ def sleep_until(time: datetime) -> Any:
         raise KitaruUsageError(
             f"kitaru.sleep_until({time!r}): an aware datetime is expected: datetime(..., tzinfo=UTC)."
         )
-    return _sleep(run, {"until": time}, to_microseconds(time))
+    due_at = to_microseconds(time)
+    if due_at > run.clock.now() + _LONGEST * 1_000_000:
+        raise KitaruUsageError(f"kitaru.sleep_until({time!r}): a thousand years from now at most.")
+    return _sleep(run, {"until": time}, due_at)
 
 
 def _question(
@@ -152,6 +158,10 @@ def _question(
 ) -> Question:
     if not isinstance(name, str) or not name or name.startswith("kitaru."):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
         raise KitaruUsageError(f"kitaru.wait(name={name!r}): a name is expected that is not reserved ('kitaru.').")
+    if question is not None and not isinstance(question, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        raise KitaruUsageError(f"kitaru.wait({name!r}): question={question!r}: a string is expected.")
+    if metadata is not None and not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        raise KitaruUsageError(f"kitaru.wait({name!r}): metadata={metadata!r}: a mapping is expected.")
     if (expires_in is None) != (default is _UNSET):
         raise KitaruUsageError(f"kitaru.wait({name!r}): expires_in= and default= belong together; give both or none.")
     encoded = None
@@ -311,6 +321,8 @@ async def _sleep_async(run: Run, inputs: dict[str, Any], due_at: Microseconds) -
 
 def _seconds(value: float | timedelta, name: str, *, least: float) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= least:  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
-        raise KitaruUsageError(f"{name}={value!r}: seconds, or a timedelta, {least} or more, are expected.")
+    if not is_number(seconds) or not least <= seconds <= _LONGEST:
+        raise KitaruUsageError(
+            f"{name}={value!r}: seconds, or a timedelta, are expected: {least} or more, a thousand years at most."
+        )
     return float(seconds)

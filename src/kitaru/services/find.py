@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.rows import ExecutionRow
-from kitaru.errors import KitaruNotFoundError
+from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 from kitaru.services.wiring import Wiring
 
 _LOOKED_AT = 1000
@@ -18,7 +18,11 @@ def find(wiring: Wiring, execution_id: str) -> ExecutionRow:
 
     Raises:
         KitaruNotFoundError: There is none, or the prefix fits several (they are listed).
+        KitaruUsageError: It is no id at all.
     """
+    if not isinstance(execution_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        hint = "; take its exec_id" if hasattr(execution_id, "exec_id") else ""
+        raise KitaruUsageError(f"{execution_id!r} is no id of an execution: a string is expected{hint}.")
     row = wiring.store.executions.get(execution_id)
     if row is not None:
         return row

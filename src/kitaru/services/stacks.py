@@ -62,7 +62,7 @@ def check_can_run(wiring: Wiring, definition: FlowDefinition, name: str, image: 
     """
     if name in (LOCAL, wiring.runner.lease.stack):
         return
-    row = wiring.store.stacks.get(name)
+    row = wiring.store.stacks.get(check_stack_name(name))
     if row is None:
         raise KitaruUsageError(_unknown(wiring, name))
     place = kind_named(row.kind).place
