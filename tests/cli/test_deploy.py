@@ -78,7 +78,9 @@ def test_a_secret_is_asked_for_without_an_echo(shell: Shell) -> None:
 def test_why_and_limits_and_clean(shell: Shell) -> None:
     shell.write("pyproject.toml", "[tool.kitaru.limits]\nopenai = { at_once = 2, per_minute = 10 }\n")
     shell.run("run", "agent.py:approval", "-i", '{"amount": 5}', "--id", "a")
-    assert "approve" in shell.run("why", "a").out
+    told = shell.run("why", "a").out
+    assert "kitaru executions input a --wait approve --value ..." in told
+    assert "executions.input(" not in told
     assert shell.item("executions", "explain", "a")["reasons"][0]["cause"] == "answer"
     assert shell.item("why", "a", "plan")["reasons"][0]["cause"] == "first"
     assert "plan" in shell.run("why", "a", "plann", code=1).err

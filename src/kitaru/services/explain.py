@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ def _finished(seen: _Seen) -> Reason:
     text = f"It {_ENDS[row.status]}{ended}; nothing more is to come."
     if row.failure is not None:
         text = f"It failed{ended}: {row.failure.type.rpartition(':')[2]}: {row.failure.message}"
-        text += f"\nOnce the cause is removed: executions.retry({row.execution_id!r})."
+        text += f"\nOnce the cause is removed: kitaru executions retry {row.execution_id}"
     return Reason(
         cause=Cause.FINISHED,
         text=text,
@@ -133,7 +134,7 @@ def _orphan(seen: _Seen) -> Reason:
         cause=Cause.ORPHAN,
         text="The process that was to run it is gone: it has ended, or its lease has run out. A runner of stack "
         f"{row.stack!r} that knows flow {row.flow} goes on with it by itself, or you do: "
-        f"executions.resume({row.execution_id!r}).",
+        f"kitaru executions resume {row.execution_id}",
     )
 
 
@@ -181,10 +182,11 @@ def _parked(seen: _Seen) -> Iterator[Reason]:
 def _answer(seen: _Seen, wait: WaitRow) -> Reason:
     question = f" ({wait.question})" if wait.question else ""
     expires = f" It expires {seen.ahead(wait.expires_at)}." if wait.expires_at is not None else " It does not expire."
+    value = "" if wait.schema is None else " --value ..."
     return Reason(
         cause=Cause.ANSWER,
         text=f"It has waited {seen.ago(wait.opened_at)} for an answer to {wait.wait_id!r}{question}.{expires} "
-        f"Answer with executions.input({seen.row.execution_id!r}, value, wait={wait.wait_id!r}).",
+        f"Answer: kitaru executions input {seen.row.execution_id} --wait {shlex.quote(wait.wait_id)}{value}",
         call_id=wait.wait_id,
         since=to_datetime(wait.opened_at),
         until=None if wait.expires_at is None else to_datetime(wait.expires_at),
