@@ -133,7 +133,10 @@ def test_s7_1_a_dry_run_tells_what_would_go(home: Path) -> None:
     assert len(blobs(home)) == 2
     done = clean()
     assert (done.executions, done.rows, done.blobs, done.bytes) == (3, told.rows, 2, 2 * SIZE)
-    assert clean() == Cleaned(executions=0, rows=0, kept=0, blobs=0, bytes=0, runners=0, blobs_kept=None, dry_run=False)
+    assert clean() == Cleaned(
+        executions=0, rows=0, kept=0, blobs=0, bytes=0, runners=0, snapshots=0, environments=0, blobs_kept=None,
+        dry_run=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,13 @@ def test_unread_executions_come_in_the_order_in_which_they_were_made(store: Stor
     assert [one.execution_id for one in behind] == ["a"]
 
 
+def test_the_snapshots_of_unfinished_executions_are_told(store: Store) -> None:
+    create(store, ended("done")._replace(snapshot="1"))
+    for number, digest in enumerate(("2", "2", "3", None)):
+        create(store, execution(f"e{number}")._replace(snapshot=digest))
+    assert store.retention.unfinished_snapshots() == {"2", "3"}
+
+
 def test_a_store_keeps_its_id(store: Store) -> None:
     first = store.retention.store_id("1")
     assert first in ("1", None)

@@ -25,7 +25,7 @@ _FINISHED = [status.value for status in Status if status in FINISHED]
 @click.option("--flow", help="Only those of this flow.")
 @click.option("--dry-run", is_flag=True, help="Delete nothing; say what would be.")
 def clean(out: Output, older_than: timedelta | None, statuses: Sequence[str], flow: str | None, dry_run: bool) -> None:
-    """Delete old executions, then what nothing refers to: large values, and processes that are gone.
+    """Delete old executions, then what nothing needs: large values, processes that are gone, sources laid out here.
 
     It may be interrupted at any time, and runs beside everything else.
     """
@@ -38,6 +38,7 @@ def _told(terminal: Terminal, done: Cleaned) -> Iterator[str]:
         f"{words.count(done.executions, 'execution')} with {words.count(done.rows, 'row')}",
         f"{words.count(done.blobs, 'large value')} of {done.bytes / 1e6:,.1f} MB",
         f"{words.count(done.runners, 'process')} that are gone",
+        f"{words.count(done.snapshots, 'snapshot')} and {words.count(done.environments, 'environment')} here",
     ]
     yield f"{'would delete' if done.dry_run else 'deleted'} {', '.join(parts)}"
     if done.kept:

@@ -16,6 +16,8 @@ class Cleaned:
         blobs: Large values in the artifact store that no record names.
         bytes: Their size.
         runners: Processes that had been running executions and are gone.
+        snapshots: Sources of deployments that were laid out on this machine.
+        environments: Environments of deployments that were built on this machine.
         blobs_kept: Why no blob was looked at; None where they were.
         dry_run: Whether nothing was removed.
     """
@@ -26,5 +28,7 @@ class Cleaned:
     blobs: int
     bytes: int
     runners: int
+    snapshots: int
+    environments: int
     blobs_kept: str | None
     dry_run: bool

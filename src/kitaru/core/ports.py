@@ -272,6 +272,10 @@ class Retention(Protocol):
         """What deployments name: the digests of their snapshots, and their default inputs."""
         ...
 
+    def unfinished_snapshots(self) -> set[str]:
+        """The digests of the snapshots that unfinished executions run from."""
+        ...
+
     def store_id(self, new: str) -> str | None:
         """What tells this store from others, ``new`` where it has none yet; None for a store in memory."""
         ...

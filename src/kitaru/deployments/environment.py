@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -10,17 +9,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from kitaru.deployments.laid_out import locked, note
 from kitaru.deployments.wheel import own_wheel
 from kitaru.errors import KitaruUsageError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two that build at once both build
-    fcntl = None
 
 _READY = ".ready"
 _OWN = "kitaru"
@@ -32,7 +27,14 @@ def this_python() -> str:
 
 
 def python_for(
-    folder: Path, requirements: Sequence[str] | None, python: str, *, extras: Sequence[str], cwd: Path
+    folder: Path,
+    requirements: Sequence[str] | None,
+    python: str,
+    *,
+    extras: Sequence[str],
+    wheels: Path,
+    cwd: Path,
+    user: str,
 ) -> str:
     """The interpreter for code with these requirements.
 
@@ -43,23 +45,25 @@ def python_for(
         requirements: Python requirements (PEP 508).
         python: The Python version: ``3.11``.
         extras: Extras of Kitaru that the code needs.
+        wheels: Where wheels of Kitaru are put.
         cwd: The source tree, whose ``[tool.uv]`` counts.
+        user: Who needs it (``laid_out.note``).
 
     Raises:
         KitaruUsageError: There is no ``uv``, or it cannot build the environment, as without a network.
     """
     if not requirements and python == this_python():
         return sys.executable
-    wheel = own_wheel(folder / "wheels")
+    wheel = own_wheel(wheels)
     wanted = sorted(set(requirements or ()))
     parts = [wanted, python, sorted(extras), wheel.parent.name, platform.system(), platform.machine()]
     target = folder / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     interpreter = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not (target / _READY).exists():
-        with _locked(target.with_suffix(".lock")):
-            if not (target / _READY).exists():  # else somebody else has built it meanwhile
-                own = f"{_OWN}[{','.join(sorted(extras))}]" if extras else _OWN
-                _build(target, interpreter, python, [f"{own} @ {wheel.as_uri()}", *wanted], cwd)
+    with locked(target):
+        if not (target / _READY).exists():
+            own = f"{_OWN}[{','.join(sorted(extras))}]" if extras else _OWN
+            _build(target, interpreter, python, [f"{own} @ {wheel.as_uri()}", *wanted], cwd)
+        note(target, user)
     return str(interpreter)
 
 
@@ -112,13 +116,3 @@ def _find_uv() -> str:
             "image.requirements need uv, which is not installed here. Install it: pip install 'kitaru[deployments]'."
         )
     return found
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Generator[None]:
-    """Hold a file's lock: whoever comes meanwhile waits, in whichever process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kitaru.deployments.laid_out import PART, locked, note
 from kitaru.errors import KitaruStoreError
 
 _FACTS = "snapshot.json"
@@ -72,23 +73,26 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) ->
     archive.addfile(info, io.BytesIO(data))
 
 
-def unpack(folder: Path, digest: str, get: Callable[[str], bytes]) -> Snapshot:
+def unpack(folder: Path, digest: str, get: Callable[[str], bytes], *, user: str) -> Snapshot:
     """The snapshot of a digest, laid out below ``folder`` unless it is there already.
 
-    It gets its name only once it is complete, so whoever finds it can use it, however many ask at once.
+    It gets its name only once it is complete, so whoever finds it can use it, whatever was killed meanwhile.
 
     Args:
         folder: Where the snapshots of this machine are.
         digest: Of the archive.
         get: Reads a blob by its digest.
+        user: Who needs it (``laid_out.note``).
 
     Raises:
         KitaruNotFoundError, KitaruStoreError: See ``Blobs.get``; or it cannot be written.
     """
     target = folder / digest
     try:
-        if not target.exists():
-            _lay_out(target, get(digest))
+        with locked(target):
+            if not target.exists():
+                _lay_out(target, get(digest))
+            note(target, user)
         facts = json.loads((target / _FACTS).read_text(encoding="utf-8"))
     except (OSError, tarfile.TarError) as error:
         raise KitaruStoreError(f"the snapshot {target} cannot be laid out: {error}.") from error
@@ -96,9 +100,8 @@ def unpack(folder: Path, digest: str, get: Callable[[str], bytes]) -> Snapshot:
 
 
 def _lay_out(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Of several that lay it out at once, each has a folder of its own, and the first puts a whole tree in place.
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as own:
+    # It is put in place whole. On Windows, without a lock, several may lay it out at once; the first one counts.
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=PART, dir=target.parent) as own:
         part = Path(own) / target.name
         part.mkdir()
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:

@@ -15,6 +15,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from kitaru.deployments.laid_out import locked, note
 from kitaru.errors import KitaruStateError
 
 _MADE_AT = (1980, 1, 1, 0, 0, 0)
@@ -36,13 +37,15 @@ def own_wheel(folder: Path) -> Path:
         ) from None
     data = _pack(installed)
     target = folder / hashlib.sha256(data).hexdigest()[:16] / f"kitaru-{installed.version}-py3-none-any.whl"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Of several that make it at once, each has a folder of its own and puts a whole wheel in place.
-        with tempfile.TemporaryDirectory(dir=target.parent) as own:
-            part = Path(own) / target.name
-            part.write_bytes(data)
-            part.replace(target)
+    with locked(target.parent):
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # It is put in place whole: whoever is killed leaves none that is not.
+            with tempfile.TemporaryDirectory(dir=target.parent) as own:
+                part = Path(own) / target.name
+                part.write_bytes(data)
+                part.replace(target)
+        note(target.parent, "builds")
     return target
 
 

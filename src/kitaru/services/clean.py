@@ -12,6 +12,7 @@ from kitaru.core.mutations import Conflict, InUse
 from kitaru.core.states import FINISHED, Status
 from kitaru.errors import KitaruUsageError
 from kitaru.services.sweep import sweep
+from kitaru.services.tidy import tidy
 from kitaru.services.wiring import Wiring
 
 _AT_ONCE = 50
@@ -41,6 +42,7 @@ def clean(
                 deleted |= set(gone.execution_ids)
                 rows += gone.rows
     swept = sweep(wiring, deleted=deleted if dry_run else (), dry_run=dry_run)
+    tidied = tidy(wiring, dry_run=dry_run)
     return Cleaned(
         executions=len(deleted),
         rows=rows,
@@ -49,6 +51,8 @@ def clean(
         bytes=swept.bytes,
         runners=runners,
         blobs_kept=swept.kept,
+        snapshots=tidied.snapshots,
+        environments=tidied.environments,
         dry_run=dry_run,
     )
 

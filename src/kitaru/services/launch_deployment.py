@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kitaru.core.image import ImageSettings
 from kitaru.core.rows import ExecutionRow
+from kitaru.deployments.laid_out import hold
 from kitaru.services.active import Child
 from kitaru.services.runner import Spawn
 from kitaru.services.runners import Host, environment
 from kitaru.services.secrets import secret_environment
-from kitaru.services.settings import SNAPSHOT, Settings
+from kitaru.services.settings import ENVIRONMENTS, SNAPSHOT, SNAPSHOTS, WHEELS, Settings
 from kitaru.stacks.process import MOST_DEATHS, Deaths, ProcessChild
 
 if TYPE_CHECKING:
@@ -81,14 +83,32 @@ def prepare(wiring: Wiring, snapshot: str, image: ImageSettings | None, *, proje
     from kitaru.deployments.snapshot import unpack  # noqa: PLC0415
 
     settings = wiring.settings
-    tree, facts = unpack(settings.home / "snapshots", snapshot, wiring.blobs.get)
-    requirements = None if image is None else image.requirements
-    python = python_for(settings.home / "environments", requirements, facts.python, extras=_extras(settings), cwd=tree)
+    user = f"{wiring.store_id}.{snapshot}"
+    tree, facts = unpack(settings.home / SNAPSHOTS, snapshot, wiring.blobs.get, user=user)
+    python = python_for(
+        settings.home / ENVIRONMENTS,
+        None if image is None else image.requirements,
+        facts.python,
+        extras=_extras(settings),
+        wheels=settings.home / WHEELS,
+        cwd=tree,
+        user=user,
+    )
     variables = {**os.environ, **environment(wiring), "KITARU_PROJECT": project, SNAPSHOT: snapshot}
     if image is not None:
         variables |= {**(image.environment or {}), **secret_environment(wiring, image, project=project)}
     variables["PYTHONPATH"] = os.pathsep.join(str(tree / path) for path in facts.paths)
     return Place(python, tree, variables)
+
+
+def hold_place(settings: Settings) -> None:
+    """Have the files that this process runs from stay until it ends, whatever is cleaned meanwhile."""
+    if settings.snapshot is None:
+        return
+    hold(settings.home / SNAPSHOTS / settings.snapshot)
+    prefix = Path(sys.prefix)
+    if prefix.parent == settings.home / ENVIRONMENTS:
+        hold(prefix)
 
 
 def _extras(settings: Settings) -> list[str]:

@@ -12,7 +12,7 @@ from kitaru.deployments.wheel import own_wheel
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.services.deploy import source_of
 from kitaru.services.options import given_outside, merged_image
-from kitaru.services.settings import project_folder
+from kitaru.services.settings import WHEELS, project_folder
 from kitaru.services.wiring import Wiring
 
 
@@ -32,6 +32,6 @@ def render_image(wiring: Wiring, image: ImageSettings | None, definition: FlowDe
     of_flow = None if definition is None else definition.image
     merged = merged_image([image, of_flow, *(layer.value for layer in given_outside("image"))])
     paths = (".",) if definition is None else source_of(definition, project_folder()).paths
-    wheel = own_wheel(wiring.settings.home / "environments" / "wheels")
+    wheel = own_wheel(wiring.settings.home / WHEELS)
     text = dockerfile(merged or ImageSettings(), python=this_python(), wheel=wheel.name, paths=paths)
     return Rendered(text, wheel)

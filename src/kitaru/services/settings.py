@@ -40,6 +40,15 @@ _FALSE = ("0", "false", "no", "off")
 SNAPSHOT = "KITARU_SNAPSHOT"
 """Tells a process which snapshot it was started from: set by whoever starts it."""
 
+SNAPSHOTS = "snapshots"
+"""The folder of the home in which snapshots are laid out."""
+
+ENVIRONMENTS = "environments"
+"""The folder of the home in which environments are built."""
+
+WHEELS = "wheels"
+"""The folder of the home with the Kitaru that they are given."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

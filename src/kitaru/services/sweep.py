@@ -41,8 +41,7 @@ def sweep(wiring: Wiring, *, deleted: Collection[str], dry_run: bool) -> Swept:
     Raises:
         KitaruStoreError: The store or the artifact store cannot be used; a damaged blob is named.
     """
-    own = wiring.store.retention.store_id(wiring.ids.uuid4().hex)
-    others = wiring.blobs.users() - {own}
+    others = wiring.blobs.users() - {wiring.store_id}
     if others:
         return Swept(
             0,

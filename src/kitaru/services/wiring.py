@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from kitaru.core import redaction
@@ -55,9 +55,7 @@ class Wiring:
         self.clock: Clock = clock or SystemClock()
         self.ids: Ids = ids or SystemIds()
         self.store: Store = store or open_store(settings.store, self.clock)
-        self.blobs: Blobs = open_blobs(
-            settings.artifacts, user=lambda: self.store.retention.store_id(self.ids.uuid4().hex)
-        )
+        self.blobs: Blobs = open_blobs(settings.artifacts, user=lambda: self.store_id)
         self.values: Values = ValueCodec(self.blobs, allow_pickle=settings.allow_pickle)
         self.committer = Committer(self.store)
         shared = Shared(
@@ -90,6 +88,11 @@ class Wiring:
             spawn=Launcher(self, stack, spawn),
             snapshot=self.settings.snapshot,
         )
+
+    @cached_property
+    def store_id(self) -> str | None:
+        """What tells the store from others; None for one in memory."""
+        return self.store.retention.store_id(self.ids.uuid4().hex)
 
     def configured(self) -> Mapping[str, Any]:
         """What ``kitaru.configure`` has set."""

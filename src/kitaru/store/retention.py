@@ -54,6 +54,12 @@ ON CONFLICT (execution_id) DO UPDATE SET created_at = excluded.created_at, epoch
 # What deployments name. The table has a row per version; reading it whole is right.
 DEPLOYED = "SELECT snapshot, default_inputs FROM deployments WHERE deleted_at IS NULL"
 
+# What unfinished executions run from.
+UNFINISHED_SNAPSHOTS = """
+SELECT DISTINCT snapshot FROM executions
+WHERE snapshot IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+"""
+
 # A value of the store itself, unless it has one.
 KEEP_SETTING = "INSERT INTO settings (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING"
 
@@ -167,6 +173,9 @@ class SqlRetention:
 
     def deployed(self) -> list[tuple[str, Encoded | None]]:
         return [(snapshot, inputs) for snapshot, inputs in self._database.read(DEPLOYED, NOTHING)]
+
+    def unfinished_snapshots(self) -> set[str]:
+        return {digest for (digest,) in self._database.read(UNFINISHED_SNAPSHOTS, NOTHING)}
 
     def store_id(self, new: str) -> str | None:
         if self._database.alone:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from kitaru.core.clock import SystemClock
 from kitaru.core.states import Status
 from kitaru.errors import KitaruNotFoundError
+from kitaru.services.launch_deployment import hold_place
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import NOTHING
 from kitaru.services.settings import read_settings
@@ -54,6 +55,7 @@ def run_one(execution_id: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """The command."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for who started it, and decides
+    hold_place(read_settings({}))
     match arguments:
         case ["--spare", flow_ref]:
             load_flow(flow_ref)

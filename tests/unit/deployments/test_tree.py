@@ -118,10 +118,10 @@ def test_a_snapshot_is_laid_out_once_and_read_only(tmp_path: Path) -> None:
         return archive.data
 
     for _ in range(2):
-        snapshot = unpack(tmp_path / "snapshots", archive.digest, get)
+        snapshot = unpack(tmp_path / "snapshots", archive.digest, get, user="store")
     assert asked == [archive.digest]
     assert snapshot.facts == FACTS
     assert (snapshot.tree / "link.py").read_text() == "inner/a.py"
     modes = {name: (snapshot.tree / name).stat().st_mode & 0o777 for name in ("inner/a.py", "run.sh")}
     assert modes == {"inner/a.py": 0o444, "run.sh": 0o555}
-    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == [archive.digest]
+    assert {path.name for path in (tmp_path / "snapshots").iterdir()} == {archive.digest, f"{archive.digest}.lock"}
