@@ -15,7 +15,9 @@ from kitaru.core.ports import Store
 from kitaru.core.states import CallStatus
 from kitaru.services.settings import read_settings
 from kitaru.services.wiring import Wiring, install
+from tests.acceptance.asking import threads_of
 from tests.acceptance.failing import Calls, Failing
+from tests.acceptance.gates import until
 from tests.acceptance.runs import TIMEOUT, failure_of, record
 
 
@@ -317,14 +319,10 @@ def test_s6_8_a_flow_that_is_cancelled_before_its_submitted_task_takes_a_step_en
         finally:
             ended.set()
 
-    before = {thread.name for thread in threading.enumerate()}
+    until(lambda: not threads_of("agent"))  # those of the tests before this one
     handle = agent.run(submit)
     assert ended.wait(TIMEOUT)
     with pytest.raises(Exception, match="cancelled"):
         handle.wait(timeout=TIMEOUT)
-    assert "kitaru-agent" not in before
-    for thread in threading.enumerate():
-        if thread.name == "kitaru-agent":
-            thread.join(TIMEOUT)
-            assert not thread.is_alive()
+    until(lambda: not threads_of("agent"))
     assert calls.ran == []
