@@ -104,13 +104,14 @@ def test_s9_a_commit_that_fails_once_fails_the_execution_with_origin_store_and_i
     flow: str, after_writing: bool
 ) -> None:
     result, usual, commits = _undisturbed(flow)
-    failed = 0
+    reached = failed = 0
     for number in range(1, commits + 1):
         store = memory_store()
         effects = new_effects()
         failing = _process(store, lambda commit, number=number: commit == number, after_writing=after_writing)
         _check_tried(_tried(flow), result, number)
-        failing.heal()  # a fan-out may have come with fewer commits this time
+        reached += failing.commits >= number  # a fan-out may have come with fewer commits this time
+        failing.heal()
         _until_written()
         before, succeeded = effects.counts.copy(), succeeded_keys(store)
         end = store.executions.get(EXECUTION_ID)
@@ -125,7 +126,7 @@ def test_s9_a_commit_that_fails_once_fails_the_execution_with_origin_store_and_i
         _check_end(store, effects, usual, before, succeeded)
         reset()
         store.close()
-    assert failed >= commits // 2
+    assert failed >= reached // 2 > 0
 
 
 def _lose_the_answer_to_the_start(store: Store) -> None:
