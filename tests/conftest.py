@@ -10,8 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import postgres_server
+
+# The usual run tries the same examples each time, so that it is red for a change and not by chance, and a machine that
+# is busy fails none. ``HYPOTHESIS_PROFILE=thorough`` looks for new ones.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("thorough", settings.get_profile("usual"), derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 _SECONDS_TO_END = 60
 """A process whose tests have ended, and that goes on for so long, hangs: it says where, and fails."""

@@ -258,7 +258,6 @@ def _check_program(kind: str, program: Program, lives: Lives) -> None:
 def _examples(part: float) -> Any:
     return settings(
         max_examples=int(EXAMPLES * part),
-        deadline=None,
         # The home is per test and not per example; each example has a store of its own in memory.
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )

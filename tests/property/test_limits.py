@@ -153,5 +153,5 @@ class Limits(RuleBasedStateMachine):
                 assert any(held[name] == AT_ONCE[name] for name in ask.limits), ask
 
 
-Limits.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+Limits.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
 test_the_places_that_count_are_never_more_than_the_limit = Limits.TestCase

@@ -373,7 +373,6 @@ def test_s6_2_runners_in_any_order_share_a_store_as_the_model_says(backend: str)
         settings=settings(
             max_examples=400 if THOROUGH else 10 if backend == "postgres" else 40,
             stateful_step_count=100 if THOROUGH else 50,
-            deadline=None,
             phases=[Phase.generate, Phase.shrink] if THOROUGH else [Phase.generate],  # to shrink takes minutes
             suppress_health_check=list(HealthCheck),
         ),

@@ -84,7 +84,7 @@ def digest(values: ValueCodec, value: object) -> str:
     return values.encode_inputs({"v": value}, allow_opaque=False).digest
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(value=VALUES)
 def test_s4_1_any_value_comes_back(values: ValueCodec, value: object) -> None:
     text = values.encode(value, "result")
@@ -97,13 +97,13 @@ def test_s4_1_any_value_comes_back(values: ValueCodec, value: object) -> None:
     assert digest(values, again) == digest(values, value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(value=VALUES)
 def test_s3_1_order_does_not_count(values: ValueCodec, value: object) -> None:
     assert digest(values, shuffled(value)) == digest(values, value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(one=VALUES, other=VALUES)
 def test_s3_3_equal_digests_mean_equal_values(values: ValueCodec, one: object, other: object) -> None:
     assert (digest(values, one) == digest(values, other)) == same(one, other)
@@ -120,7 +120,7 @@ SMALL = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(one=SMALL, other=SMALL)
 def test_s3_3_the_same_among_values_that_are_nearly_equal(values: ValueCodec, one: object, other: object) -> None:
     assert (digest(values, one) == digest(values, other)) == same(one, other)

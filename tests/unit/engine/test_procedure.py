@@ -18,7 +18,7 @@ from kitaru.engine.definitions import CheckpointDefinition
 from kitaru.engine.identity import Identity
 from kitaru.engine.procedure import Attempt, Ended, Finished, LookUp, Pause, Write, call_procedure, timed_out
 from kitaru.engine.run import Run
-from kitaru.engine.signals import StoreLost
+from kitaru.engine.signals import LeaseLost, StoreLost
 from kitaru.errors import (
     FailureOrigin,
     KitaruContextError,
@@ -61,6 +61,10 @@ class World:
 
     def started(self, call: Call) -> None:
         self.begun.append(call.call_id)
+
+    def check_lease(self) -> None:
+        if self.signal is not None:
+            raise self.signal
 
     needing_the_store = Run.needing_the_store
 
@@ -256,6 +260,16 @@ def test_s2_5_nothing_begins_once_the_body_has_failed(when: str) -> None:
     finished = drive.end(ended)
     row = recorded(finished.mutations).row
     assert (row.status, row.attempt, row.handled) == (CallStatus.FAILED, 1, False)
+
+
+def test_s6_2_no_attempt_begins_once_the_lease_has_run_out() -> None:
+    drive = Drive(retry=Retry(attempts=100))
+    drive.attempt()
+    assert isinstance(drive.send(Ended(None, ValueError())), Write)
+    drive.world.signal = LeaseLost("meanwhile")
+    with pytest.raises(LeaseLost):
+        drive.send()
+    assert drive.world.begun == ["work"]
 
 
 def test_s2_6_a_timed_out_attempt_is_recorded_as_such_and_may_be_tried_again() -> None:
