@@ -72,6 +72,29 @@ def test_s6_8_a_sync_flow_starts_no_new_checkpoint_and_its_body_sees_kitaru_canc
     assert execution.result is None
 
 
+def test_s6_8_a_call_that_was_under_way_is_told_as_cancelled_and_not_as_running_for_ever() -> None:
+    gate = Gate()
+
+    @checkpoint
+    def step() -> None:
+        gate.pass_()
+
+    @flow
+    def watched_agent() -> None:
+        step()
+
+    handle = watched_agent.run()
+    executions = KitaruClient().executions
+    until(lambda: [call.status for call in executions.get(handle.exec_id).checkpoints] == ["running"])
+    handle.cancel()
+    gate.open()
+    assert_cancelled(handle)
+    execution = executions.get(handle.exec_id)
+    (call,) = execution.checkpoints
+    assert (call.status, call.ended_at) == ("cancelled", execution.ended_at)
+    assert [(attempt.number, attempt.status) for attempt in call.attempts] == [(1, "cancelled")]
+
+
 def test_s6_8_a_body_that_swallows_the_signal_still_starts_no_checkpoint() -> None:
     gate = Gate()
     seen: list[str] = []

@@ -39,7 +39,7 @@ def execution_record(wiring: Wiring, row: ExecutionRow) -> Execution:
         load_result=partial(_decode, wiring.values, row.result),
         plain_inputs=partial(wiring.values.plain, row.inputs),
         plain_result=partial(_plain, wiring.values, row.result),
-        load_details=partial(_details, wiring, row.execution_id),
+        load_details=partial(_details, wiring, row),
     )
 
 
@@ -54,8 +54,8 @@ def artifact_record(wiring: Wiring, execution_id: str, row: ArtifactRow) -> Arti
     )
 
 
-def _details(wiring: Wiring, execution_id: str) -> Details:
-    calls = wiring.store.calls
+def _details(wiring: Wiring, execution: ExecutionRow) -> Details:
+    calls, execution_id = wiring.store.calls, execution.execution_id
     attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
     for row in calls.attempts(execution_id):
         attempts[row.call_id].append(_attempt(row))
@@ -65,7 +65,7 @@ def _details(wiring: Wiring, execution_id: str) -> Details:
     values = wiring.values
     return Details(
         checkpoints=tuple(
-            _call(values, row, attempts[row.call_id], _metadata(values, metadata[row.call_id]))
+            _call(values, _ended_with(execution, row), attempts[row.call_id], _metadata(values, metadata[row.call_id]))
             for row in calls.of(execution_id)
         ),
         attempts=tuple(attempts[""]),
@@ -82,6 +82,13 @@ def _details(wiring: Wiring, execution_id: str) -> Details:
         ),
         waits=tuple(wait_record(wiring, execution_id, row) for row in wiring.store.waits.of(execution_id)),
     )
+
+
+def _ended_with(execution: ExecutionRow, row: CallRow) -> CallRow:
+    """A call that was under way when its execution ended will never have an outcome of its own (S2.5, S6.8)."""
+    if row.status is not CallStatus.RUNNING or not execution.status.finished:
+        return row
+    return row._replace(status=CallStatus.CANCELLED, attempt=row.attempt + 1, ended_at=execution.ended_at)
 
 
 def _call(values: Values, row: CallRow, failed: list[Attempt], metadata: Mapping[str, Any]) -> CheckpointCall:
