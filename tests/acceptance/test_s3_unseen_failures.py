@@ -40,6 +40,22 @@ def test_s3_2_a_submitted_failure_that_nobody_asked_for_runs_again(calls: Calls)
     assert calls.ran == ["forgotten"]
 
 
+@pytest.mark.parametrize("asks", [False, True])
+def test_s2_5_a_flow_that_completes_without_asking_for_a_failed_call_says_so(
+    calls: Calls, caplog: pytest.LogCaptureFixture, asks: bool
+) -> None:
+    @flow
+    def agent() -> str:
+        forgotten = calls.fail.submit("forgotten")
+        if asks:
+            forgotten.exception()
+        return "completed"
+
+    assert agent.run().wait(timeout=TIMEOUT) == "completed"
+    told = [entry.getMessage() for entry in caplog.records if "has not asked" in entry.getMessage()]
+    assert len(told) == (0 if asks else 1)
+
+
 def test_s3_2_of_a_fan_out_all_failures_run_again_not_just_the_one_that_was_raised(calls: Calls) -> None:
     @flow
     def agent() -> list[str]:

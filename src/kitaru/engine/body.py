@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ from kitaru.errors import (
     KitaruSerializationError,
     KitaruStoreError,
 )
+
+_log = logging.getLogger("kitaru")
 
 
 class Outcome(NamedTuple):
@@ -145,6 +148,14 @@ def _complete(run: Run, value: Any) -> None:
     # A failed replay keeps the calls that it was offered and has not made: a retry may come to them.
     settled = _settled(run, tuple(run.memo.offered))
     run.write((*_drift(run), *settled, StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
+    if run.unasked:
+        _log.warning(
+            "execution %s of flow %s is completed although calls failed, because its body has not asked for their "
+            "results: %s. Call .result() of what .submit() returns; or .exception(), where a failure does not matter.",
+            run.execution_id,
+            run.row.flow,
+            ", ".join(sorted(run.unasked)[:5]) + (", ..." if len(run.unasked) > 5 else ""),
+        )
 
 
 def _fail(run: Run, error: BaseException, *, again: bool) -> bool:

@@ -87,9 +87,11 @@ class CheckpointFuture(Generic[R]):
 
     def settle(self, value: object, error: BaseException | None) -> None:
         """Set the outcome. Called once, on whichever thread learns that it is on disk."""
+        run = self._run
+        if isinstance(error, Exception):
+            run.unasked.add(self.call_id)
         self._error = error
         self._value = value
-        run = self._run
         if self._wakers is not None:
             with run.settling:
                 wakers, self._wakers = self._wakers, None

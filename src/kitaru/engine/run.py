@@ -110,6 +110,7 @@ class Run:
         self.tasks: set[asyncio.Task[None]] = set()
         self.loop_sink: Any = None  # made by engine.loop, which this module must not import
         self.raised: list[Raised] = []
+        self.unasked: set[str] = set()  # failures of submitted calls that the body has not asked for
         self.limits: tuple[str, ...] = ()  # under which the execution itself holds a place
         self.body_steps = 0  # calls that the body's own task has made
         self.riding: deque[Mutation] = deque()
@@ -218,6 +219,7 @@ class Run:
     def saw_failure(self, error: BaseException, call_id: str) -> None:
         """The body has been given a submitted call's failure: from now on it is handled (S3.2)."""
         self.riding.append(HandledChanged((call_id,), True))
+        self.unasked.discard(call_id)
         task = self.side_task()
         if task is not None:  # which may drop it again
             origin = next((raised.origin for raised in self.raised if raised.error is error), FailureOrigin.USER_CODE)
