@@ -297,7 +297,10 @@ class Runners(Protocol):
         ...
 
     def retire(self, runner_id: str) -> None:
-        """Forget a runner that ends in good order. What was pending for it is anybody's of its stack."""
+        """Forget a runner that ends in good order, or that is known to have died.
+
+        What was pending for it is anybody's of its stack.
+        """
         ...
 
     def serves(self, stack: str) -> bool:
@@ -669,12 +672,20 @@ class Child(Protocol):
     Two that were started for the same execution are one start and one refusal.
     """
 
-    def wait(self) -> None:
-        """Block until it has ended: its execution is finished, suspended, or somebody else's."""
+    @property
+    def pid(self) -> int | None:
+        """Its process id on this machine; None where it runs elsewhere."""
+        ...
+
+    def wait(self) -> int:
+        """Block until it has ended; its exit code, or the signal that ended it, negative. Called once.
+
+        What has become of its execution is in the store.
+        """
         ...
 
     def stop(self) -> None:
-        """Have it hand its execution back and end (SIGTERM)."""
+        """Have it hand its execution back and end (SIGTERM), once the calls under way have ended."""
         ...
 
     def kill(self) -> None:
@@ -690,14 +701,6 @@ class StackHost(Protocol):
 
         Raises ``KitaruNotFoundError`` where a secret is gone that the image names.
         """
-        ...
-
-    def unfinished(self, execution_id: str) -> bool:
-        """True where the execution is pending or running: something has to run for it."""
-        ...
-
-    def give_up(self, execution_id: str, reason: str) -> None:
-        """Record that the execution cannot be run (``FailureOrigin.INFRASTRUCTURE``)."""
         ...
 
 

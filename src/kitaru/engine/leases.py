@@ -16,6 +16,7 @@ from collections.abc import Callable
 from kitaru.core.clock import Clock
 from kitaru.core.ids import Ids
 from kitaru.core.ports import Store
+from kitaru.core.processes import runner_prefix
 from kitaru.core.rows import RunnerRow
 from kitaru.errors import KitaruStoreError
 
@@ -48,7 +49,7 @@ class Lease:
         """Make this process known as a new runner, with a fresh lease. What it ran before is anybody's."""
         if self.runner_id:
             self._store.runners.retire(self.runner_id)
-        self.runner_id = f"{socket.gethostname()}-{os.getpid()}-{self._ids.execution_id()}"
+        self.runner_id = f"{runner_prefix(os.getpid())}{self._ids.execution_id()}"
         asked_at = self._clock.monotonic()
         self._store.runners.register(
             RunnerRow(self.runner_id, self.stack, socket.gethostname(), os.getpid(), 0), lease_seconds=self.seconds

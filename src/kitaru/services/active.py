@@ -59,6 +59,11 @@ class Active:
         """True where somebody in this process waits for its end."""
         return self.attached > 0
 
+    @property
+    def is_leaving(self) -> bool:
+        """True where it was asked to end here."""
+        return self._signal is not None or self._leaving is not None
+
     def stop(self, signal: Signal) -> None:
         """Have the body unwind. A cancelled execution is finished already: nobody waits for its threads."""
         self._signal = signal

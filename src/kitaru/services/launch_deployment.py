@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kitaru.core.image import ImageSettings
+from kitaru.core.ports import Child
 from kitaru.core.rows import ExecutionRow
 from kitaru.deployments.laid_out import hold
-from kitaru.services.active import Child
 from kitaru.services.runner import Spawn
-from kitaru.services.runners import Host, environment
+from kitaru.services.runners import environment
 from kitaru.services.secrets import secret_environment
 from kitaru.services.settings import ENVIRONMENTS, SNAPSHOT, SNAPSHOTS, WHEELS, Settings
-from kitaru.stacks.process import MOST_DEATHS, Deaths, ProcessChild
 
 if TYPE_CHECKING:
     from kitaru.services.wiring import Wiring
@@ -37,19 +36,16 @@ class Place(NamedTuple):
 
 
 class Launcher:
-    """Starts the processes of deployed executions of one stack.
+    """Starts the processes of deployed executions.
 
     Args:
         wiring: The process.
-        stack: The stack.
         otherwise: Starts a process for an execution that is of this process's own code, or does not.
     """
 
-    def __init__(self, wiring: Wiring, stack: str, otherwise: Spawn) -> None:
+    def __init__(self, wiring: Wiring, otherwise: Spawn) -> None:
         self._wiring = wiring
-        self._host = Host(wiring, stack)
         self._otherwise = otherwise
-        self._deaths = Deaths()
 
     def __call__(self, row: ExecutionRow) -> Child | None:
         """See ``kitaru.services.runner.Spawn``.
@@ -63,17 +59,7 @@ class Launcher:
         where = f"execution {row.execution_id}"
         image = None if row.image is None else ImageSettings.parse(json.loads(row.image), where)
         place = prepare(self._wiring, row.snapshot, image, project=row.project)
-        spare = self._wiring.spares.take(place.python, place.folder, place.variables, row.flow_ref, row.execution_id)
-        return ProcessChild(
-            row.execution_id,
-            place.variables,
-            self._host,
-            most=MOST_DEATHS,
-            died=self._deaths,
-            python=place.python,
-            folder=place.folder,
-            spare=spare,
-        )
+        return self._wiring.spares.take(place.python, place.folder, place.variables, row.flow_ref, row.execution_id)
 
 
 def prepare(wiring: Wiring, snapshot: str, image: ImageSettings | None, *, project: str) -> Place:

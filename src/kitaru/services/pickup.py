@@ -88,6 +88,10 @@ class Pickup:
         self._asleep.discard(execution_id)
         self._taken.discard(execution_id)
 
+    def leaves_to_others(self, row: ExecutionRow) -> bool:
+        """True where an execution that cannot be loaded here may be loaded by other runners of its stack."""
+        return self._takes is ALL and row.snapshot is None
+
     def sweep_is_due(self, now: float) -> bool:
         """True where it is time to look for orphans again."""
         every = min(SWEEP_SECONDS, self._runner.lease.seconds / BEATS_PER_LEASE)

@@ -27,14 +27,13 @@ from kitaru.services.active import Active
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import KNOWN, LOOK_SECONDS, Pickup, Takes
 from kitaru.services.places import Places
+from kitaru.services.run_apart import MOST_TAKEOVERS, REMEDY, Lost, died, run_apart
 from kitaru.services.unsettled import Unsettled
 from kitaru.stacks.local import at_process_end
 
 _TICK = 0.1
 _SLOW_CALL = 200_000
 _CLEAN_UP_SECONDS = 2.0
-MOST_TAKEOVERS = 5
-"""So often an execution may end its process with nothing recorded since the last time; then it has failed."""
 
 Spawn = Callable[[ExecutionRow], Child | None]
 """Starts a process for an execution; None where it runs in this one."""
@@ -198,15 +197,21 @@ class Runner:
     def _pick_up(self, active: Active) -> None:
         """On its own thread: load the flow, claim the execution and run it, or have a process do so."""
         row = active.row
+        if row.status is Status.RUNNING and row.takeovers >= MOST_TAKEOVERS:
+            self._give_up(active, Lost(row, f"{died(row)}. {REMEDY}"))
+            return
         try:
             child = self._spawn(row)
             if child is not None:
-                active.on_child(child)
-                child.wait()
-                self._check_was_claimed(row)
-                active.outcome = Outcome(None)
-                self._ended(active)
-                return
+                lost = run_apart(self._shared, active, child, self._spawn, runner_id=self.lease.runner_id)
+                if lost is None:
+                    active.outcome = Outcome(None)
+                    self._ended(active)
+                    return
+                if lost.is_loadable or not self.pickup.leaves_to_others(row):
+                    self._give_up(active, lost)
+                    return
+                raise KitaruStateError(lost.reason)
             if active.definition is None:
                 active.definition = load_flow(row.flow_ref)
         except BaseException as error:  # noqa: BLE001  # user code is imported: any of it may fail, SystemExit too
@@ -220,31 +225,27 @@ class Runner:
         if claimed is None:  # somebody else was first
             active.outcome = Outcome(None)
             self._ended(active)
-        elif row.status is Status.RUNNING and row.takeovers >= MOST_TAKEOVERS:
-            active.row = claimed
-            self._give_up(active)
         else:
             active.row = claimed
             self._run(active)
 
-    def _give_up(self, active: Active) -> None:
+    def _give_up(self, active: Active, lost: Lost) -> None:
         """It has ended process after process: let it not end this one too."""
-        row = active.row
-        error = KitaruExecutionError(
-            f"the process that ran it died {row.takeovers} times in a row, with nothing recorded in between. "
-            "Look at what kills it (memory, a crash in a library), then retry it.",
-            exec_id=row.execution_id,
-            status=Status.FAILED,
-            failure_origin=FailureOrigin.INFRASTRUCTURE,
-        )
-        active.outcome = unwritten(self._shared, error)
+        claimed = None
+        with contextlib.suppress(KitaruStoreError):  # it stays an orphan, which is found again
+            claimed = self.claim_row(lost.row, lost.row.attempt)
+        if claimed is None:
+            active.outcome = Outcome(None)
+        else:
+            active.row = claimed
+            error = KitaruExecutionError(
+                lost.reason,
+                exec_id=claimed.execution_id,
+                status=Status.FAILED,
+                failure_origin=FailureOrigin.INFRASTRUCTURE,
+            )
+            active.outcome = unwritten(self._shared, error)
         self._ended(active)
-
-    def _check_was_claimed(self, row: ExecutionRow) -> None:
-        """A process that died before it claimed its execution has left it to this runner, which lives."""
-        found = self._shared.store.executions.get(row.execution_id)
-        if found is not None and (found.status, found.runner_id) == (Status.PENDING, self.lease.runner_id):
-            raise KitaruStateError(f"the process for execution {row.execution_id} ended before it had claimed it.")
 
     def _run(self, active: Active) -> None:
         assert active.definition is not None
@@ -369,7 +370,8 @@ class Runner:
         if self.lease.renew():
             return
         for active in list(self._active.values()):
-            active.stop(LeaseLost("the lease of this process has run out"))
+            if active.child is None:  # a process of its own has a lease of its own
+                active.stop(LeaseLost("the lease of this process has run out"))
         self.lease.register()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
@@ -442,7 +444,11 @@ class Runner:
             self._heartbeat = None
         if self._unsubscribe is not None:
             self._unsubscribe()
-        for active in list(self._active.values()):
+        active_ones = list(self._active.values())
+        for active in active_ones:
             active.stop(LeaseLost("this process stops running flows"))
+        for active in active_ones:
+            if active.child is not None:  # it is killed, and then handed back
+                self._shared.clock.wait(active.left, _CLEAN_UP_SECONDS)
         with contextlib.suppress(KitaruStoreError):  # then its lease tells it, once that has run out
             self.lease.retire()

@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitaru.core.image import ImageSettings
-from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.stack import Stack
-from kitaru.core.states import Status
-from kitaru.engine.failures import failure_of
-from kitaru.errors import FailureOrigin, KitaruNotFoundError, KitaruUsageError
+from kitaru.errors import KitaruNotFoundError, KitaruUsageError
 from kitaru.services.active import Active
 from kitaru.services.runner import Runner
 from kitaru.services.secrets import secret_environment
@@ -29,9 +26,6 @@ from kitaru.stacks.kinds import kind_named
 
 if TYPE_CHECKING:
     from kitaru.services.wiring import Wiring
-
-_PAUSE = 0.2
-_never = threading.Event()
 
 
 class Runners:
@@ -65,7 +59,7 @@ class Runners:
                 known[1].end()
             if kind.place == "worker":
                 return None
-            host = Host(self._wiring, stack)
+            host = Host(self._wiring)
             runner = self._wiring.new_runner(
                 stack, max_flows=kind.places(found), spawn=lambda row: kind.start(found, row, host)
             )
@@ -89,11 +83,10 @@ class Runners:
 
 
 class Host:
-    """The ``StackHost`` of one stack in this process."""
+    """The ``StackHost`` of this process."""
 
-    def __init__(self, wiring: Wiring, stack: str) -> None:
+    def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._stack = stack
 
     def environment(self, row: ExecutionRow) -> Mapping[str, str]:
         image = None if row.image is None else ImageSettings.parse(json.loads(row.image), row.execution_id)
@@ -103,24 +96,6 @@ class Host:
             **variables,
             **secret_environment(self._wiring, image, project=row.project),
         }
-
-    def unfinished(self, execution_id: str) -> bool:
-        return self._wiring.store.executions.status(execution_id) in (Status.PENDING, Status.RUNNING)
-
-    def give_up(self, execution_id: str, reason: str) -> None:
-        failure = failure_of(ChildProcessError(reason), FailureOrigin.INFRASTRUCTURE, self._wiring.values)
-        runner = self._wiring.runners.of(self._stack) or self._wiring.runner
-        while self.unfinished(execution_id):
-            row = self._wiring.store.executions.get(execution_id)
-            if row is None:
-                return
-            claimed = Claimed(runner.begin(), row.status, row.epoch, row.attempt)
-            end = StatusChanged(Status.FAILED, self._wiring.clock.now(), failure=failure)
-            try:
-                self._wiring.committer.commit(Commit(execution_id, None, (claimed,)))
-                self._wiring.committer.commit(Commit(execution_id, row.epoch + 1, (end,)))
-            except Refusal:  # the lease of the process that died has not run out everywhere
-                self._wiring.clock.wait(_never, _PAUSE)
 
 
 def environment(wiring: Wiring) -> dict[str, str]:

@@ -85,7 +85,7 @@ class Wiring:
             max_flows=max_flows or self.settings.max_flows,
             lease=Lease(self.store, self.clock, self.ids, stack=stack, seconds=self._lease_seconds),
             takes=takes,
-            spawn=Launcher(self, stack, spawn),
+            spawn=Launcher(self, spawn),
             snapshot=self.settings.snapshot,
         )
 

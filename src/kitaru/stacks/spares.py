@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import subprocess
+from kitaru.stacks.child_process import ChildProcess
 
 MOST_SPARES = 4
 """So many processes wait at most; the one that waits longest goes."""
@@ -34,29 +32,35 @@ class Spares:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[Kind, subprocess.Popen[bytes]] = {}
+        self._waiting: dict[Kind, ChildProcess] = {}
         self._seen: set[Kind] = set()
         self._closed = False
 
     def take(
         self, python: str, folder: Path, variables: Mapping[str, str], flow_ref: str, execution_id: str
-    ) -> subprocess.Popen[bytes] | None:
-        """A process that runs this execution from now on; None where none waits."""
+    ) -> ChildProcess:
+        """A process that runs this execution from now on: one that waited for it where there is one."""
         kind = Kind(python, folder, flow_ref, tuple(sorted(variables.items())))
         with self._lock:
-            if kind not in self._seen or self._closed:
-                self._seen.add(kind)
-                return None
-            taken = self._waiting.pop(kind, None)
-            given = taken is not None and _give(taken, execution_id)
-            if taken is not None and not given:
-                _end(taken)
-            if not self._waiting:
+            if not self._seen:
                 atexit.register(self.close)
-            self._waiting[kind] = _started(kind)
-            if len(self._waiting) > MOST_SPARES:
-                _end(self._waiting.pop(next(iter(self._waiting))))
-        return taken if given else None
+            waited = self._waiting.pop(kind, None)
+            if kind in self._seen and not self._closed:
+                self._let_wait(kind)
+            self._seen.add(kind)
+        if waited is not None:
+            if waited.give(execution_id):
+                return waited
+            _end(waited)
+        child = _started(kind)
+        child.give(execution_id)
+        return child
+
+    def _let_wait(self, kind: Kind) -> None:
+        """Start one that waits for the next execution. Called under the lock."""
+        self._waiting[kind] = _started(kind)
+        if len(self._waiting) > MOST_SPARES:
+            _end(self._waiting.pop(next(iter(self._waiting))))
 
     def pids(self) -> list[int]:
         """Those that wait."""
@@ -73,32 +77,10 @@ class Spares:
         atexit.unregister(self.close)
 
 
-def _started(kind: Kind) -> subprocess.Popen[bytes]:
-    import subprocess  # noqa: PLC0415  # some ms at every start, and few processes come here
-
-    return subprocess.Popen(  # noqa: S603  # our own module, and a reference from the store
-        [kind.python, "-m", "kitaru.worker.child", "--spare", kind.flow_ref],
-        cwd=kind.folder,
-        env=dict(kind.variables),
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
+def _started(kind: Kind) -> ChildProcess:
+    return ChildProcess(kind.flow_ref, dict(kind.variables), python=kind.python, folder=kind.folder)
 
 
-def _give(process: subprocess.Popen[bytes], execution_id: str) -> bool:
-    """Name its execution to a process; False where it has died."""
-    assert process.stdin is not None
-    try:
-        with process.stdin as pipe:
-            pipe.write(f"{execution_id}\n".encode())
-    except OSError:
-        return False
-    return process.poll() is None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: ChildProcess) -> None:
     process.kill()
-    with contextlib.suppress(OSError):  # what could not be written to it is of no use any more
-        assert process.stdin is not None
-        process.stdin.close()
     process.wait()

@@ -123,6 +123,7 @@ class SqlRunners:
             writer.execute(REMOVE_RUNNER, {"runner_id": runner_id})
             writer.execute(UNTAKE_ALL, {"runner_id": runner_id})
         self._locks.release(runner_id)
+        self._locks.remove(runner_id)  # where it was another process's
 
     def serves(self, stack: str) -> bool:
         self.bury()

@@ -24,6 +24,7 @@ from typing import Any
 from kitaru.core import redaction
 from kitaru.core.clock import SystemClock
 from kitaru.core.ids import SystemIds
+from kitaru.core.processes import end_own_session
 from kitaru.engine import capture
 from kitaru.engine.binding import Binder
 from kitaru.engine.channel import Channel
@@ -71,14 +72,14 @@ class Child:
             self._busy = True
             self._requests.put(message.body)
         if self._busy:
-            end_at_once()
+            end_own_session()
         self._requests.put(None)
 
     def _tell(self, kind: str, body: Any) -> None:
         try:
             self._channel.send(kind, body)
         except OSError:
-            end_at_once()
+            end_own_session()
 
     def _attempt(self, request: Mapping[str, Any]) -> bool:
         """Run the function once and answer; True where this process should not go on after it."""
@@ -168,13 +169,6 @@ def _memory_bounded(memory: int | None) -> Generator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def end_at_once() -> None:
-    """End this process and what it has started: nobody waits for it any more."""
-    if hasattr(os, "killpg"):
-        os.killpg(0, signal.SIGKILL)  # it leads a session of its own
-    os._exit(1)
 
 
 _OWN = frozenset(name for name in os.environ if name.startswith("KITARU_") or name == "PYTHONPATH")

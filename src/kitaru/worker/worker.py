@@ -8,13 +8,13 @@ the rest back, so that another worker goes on at once.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 
+from kitaru.core.ports import Child
 from kitaru.core.rows import ExecutionRow
 from kitaru.engine.leases import LEASE_SECONDS
 from kitaru.services.pickup import ALL
+from kitaru.services.runners import Host
 from kitaru.services.settings import read_settings
 from kitaru.services.stacks import get_stack
 from kitaru.services.wiring import Wiring, install
@@ -23,24 +23,6 @@ from kitaru.worker.stopping import on_termination
 
 GRACE_SECONDS = 30.0
 """How long calls under way may take once a worker is asked to end."""
-
-
-class ChildProcess:
-    """An execution in a process of its own."""
-
-    def __init__(self, row: ExecutionRow) -> None:
-        command = [sys.executable, "-m", "kitaru.worker.child", row.execution_id]
-        self._process = subprocess.Popen(command)  # noqa: S603  # our own module, and an id that was checked
-
-    def wait(self) -> None:
-        self._process.wait()
-
-    def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-
-    def kill(self) -> None:
-        self._process.kill()
 
 
 def run_worker(
@@ -61,8 +43,8 @@ def run_worker(
         lease_seconds: After so long without a sign of life, others take over what this worker runs.
     """
 
-    def spawn(row: ExecutionRow) -> ChildProcess | None:
-        return ChildProcess(row) if isolated else None
+    def spawn(row: ExecutionRow) -> Child | None:
+        return kind.start(found, row, Host(wiring))
 
     settings = read_settings({"max_flows": concurrency})
     wiring = Wiring(
@@ -72,7 +54,8 @@ def run_worker(
         lease_seconds=lease_seconds,
         spawn=spawn,
     )
-    isolated = isolated or kind_named(get_stack(wiring, stack).kind).place == "process"
+    found = get_stack(wiring, stack)
+    kind = kind_named("process" if isolated else found.kind)
     install(wiring)
     ended = threading.Event()
 
