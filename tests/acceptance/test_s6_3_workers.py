@@ -12,7 +12,7 @@ import pytest
 
 from kitaru import FailureOrigin, KitaruClient, create_stack
 from kitaru.core.states import Status
-from kitaru.services.runner import MOST_TAKEOVERS
+from kitaru.services.run_apart import MOST_TAKEOVERS
 from kitaru.services.wiring import wiring
 from tests.acceptance.gates import PATIENCE, until
 from tests.acceptance.processes import Child, Scripts

@@ -15,7 +15,9 @@ from kitaru.core.ports import Child
 from kitaru.core.processes import CANNOT_LOAD, how_it_ended, runner_prefix
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
+from kitaru.engine.failures import failure_of
 from kitaru.engine.run import Shared
+from kitaru.errors import FailureOrigin
 from kitaru.services.active import Active
 
 if TYPE_CHECKING:
@@ -88,6 +90,17 @@ def died(row: ExecutionRow) -> str:
 REMEDY = "Look at what kills it (memory, a crash in a library), then retry it."
 
 
+def give_up(shared: Shared, lost: Lost, runner_id: str) -> None:
+    """Record that an execution has failed which no process gets to an end. It can be retried.
+
+    Raises:
+        KitaruStoreError: The store does not take it. The execution is an orphan as before.
+    """
+    row = lost.row
+    failure = failure_of(ChildProcessError(lost.reason), FailureOrigin.INFRASTRUCTURE, shared.values)
+    _claim_and(shared, row, runner_id, StatusChanged(Status.FAILED, shared.clock.now(), failure=failure))
+
+
 def _is_run_by(row: ExecutionRow, child: Child) -> bool:
     """True where a process has left its execution as it ended."""
     owner = row.runner_id if row.status is Status.RUNNING else None
@@ -113,9 +126,12 @@ def _died_before(shared: Shared, row: ExecutionRow, child: Child) -> ExecutionRo
 
 def _hand_back(shared: Shared, row: ExecutionRow, runner_id: str) -> None:
     """In place of a process that was killed because this one ends: it is not the execution's fault."""
-    assert row.runner_id is not None
-    shared.store.runners.retire(row.runner_id)
+    _died_running(shared, row)
+    _claim_and(shared, row, runner_id, StatusChanged(Status.PENDING, shared.clock.now(), released=True))
+
+
+def _claim_and(shared: Shared, row: ExecutionRow, runner_id: str, change: StatusChanged) -> None:
+    """Take an orphan over for one transaction; not where somebody else was faster."""
     claimed = Claimed(runner_id, row.status, row.epoch, row.attempt)
-    released = StatusChanged(Status.PENDING, shared.clock.now(), released=True)
-    with contextlib.suppress(Refusal):  # somebody else was faster
-        shared.committer.commit(Commit(row.execution_id, None, (claimed, released)))
+    with contextlib.suppress(Refusal):
+        shared.committer.commit(Commit(row.execution_id, None, (claimed, change)))

@@ -22,12 +22,12 @@ from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.shared import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
-from kitaru.errors import FailureOrigin, KitaruExecutionError, KitaruStateError, KitaruStoreError
+from kitaru.errors import KitaruStateError, KitaruStoreError
 from kitaru.services.active import Active
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import KNOWN, LOOK_SECONDS, Pickup, Takes
 from kitaru.services.places import Places
-from kitaru.services.run_apart import MOST_TAKEOVERS, REMEDY, Lost, died, run_apart
+from kitaru.services.run_apart import MOST_TAKEOVERS, REMEDY, Lost, died, give_up, run_apart
 from kitaru.services.unsettled import Unsettled
 from kitaru.stacks.local import at_process_end
 
@@ -231,20 +231,9 @@ class Runner:
 
     def _give_up(self, active: Active, lost: Lost) -> None:
         """It has ended process after process: let it not end this one too."""
-        claimed = None
+        active.outcome = Outcome(None)
         with contextlib.suppress(KitaruStoreError):  # it stays an orphan, which is found again
-            claimed = self.claim_row(lost.row, lost.row.attempt)
-        if claimed is None:
-            active.outcome = Outcome(None)
-        else:
-            active.row = claimed
-            error = KitaruExecutionError(
-                lost.reason,
-                exec_id=claimed.execution_id,
-                status=Status.FAILED,
-                failure_origin=FailureOrigin.INFRASTRUCTURE,
-            )
-            active.outcome = unwritten(self._shared, error)
+            give_up(self._shared, lost, self.lease.runner_id)
         self._ended(active)
 
     def _run(self, active: Active) -> None:
