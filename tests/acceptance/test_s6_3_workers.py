@@ -177,6 +177,21 @@ def test_s6_3_a_worker_that_is_asked_to_end_lets_its_call_end_and_another_goes_o
     assert of_a == ["first-a", "slow-a-begins", "slow-a-ends", "last-a"]
 
 
+def test_s6_3_a_worker_that_is_asked_to_end_lets_the_calls_in_its_processes_end(scripts: Scripts) -> None:
+    submit(scripts, "agent", "a")
+    with a_worker(scripts, "--isolation", "process") as one:
+        until(lambda: "slow-a-begins" in scripts.lines("notes"))
+        one.process.send_signal(signal.SIGTERM)
+        assert not threading.Event().wait(0.5)  # some rounds of asking
+        (scripts.folder / "go-a").touch()
+        assert complaints(one) == ""
+    assert KitaruClient().executions.get("a").status is Status.PENDING
+    with a_worker(scripts) as other:
+        finished("a")
+        end(other)
+    assert scripts.lines("notes") == ["first-a", "slow-a-begins", "slow-a-ends", "last-a"]
+
+
 def test_s6_3_a_call_that_outlives_the_grace_runs_again_elsewhere(scripts: Scripts) -> None:
     submit(scripts, "agent", "a")
     with a_worker(scripts, "--grace", "0.1") as one:
