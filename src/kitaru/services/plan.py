@@ -44,7 +44,7 @@ def known_calls(calls: Sequence[RecordedCall], near: str) -> str:
     if close:
         return f"did you mean {' or '.join(repr(word) for word in close)}?"
     listed = ", ".join(call.call_id for call in calls[:_LISTED]) + (", ..." if len(calls) > _LISTED else "")
-    return f"its calls are: {listed}." if calls else "it has recorded no call."
+    return f"its calls are: {listed}." if calls else "it has none at all."
 
 
 def _start(calls: Sequence[RecordedCall], from_: str) -> int:

@@ -178,7 +178,11 @@ class _Case(NamedTuple):
             with suppress(KitaruStoreError):  # it has just died
                 process.runner.sweep()  # a flow that its child has woken; the long lease makes the sweeps rare
             if process.clock.monotonic() > deadline:
-                raise TimeoutError(f"flow {self.flow.name} was not finished within {self.timeout:g} s.")
+                names = {wait.name for _, wait in store.waits.open(flow=None, since=0, limit=5)}
+                open_ = "".join(
+                    f" Its wait {name!r} is open: give answers={{{name!r}: ...}}." for name in sorted(names)
+                )
+                raise TimeoutError(f"flow {self.flow.name} was not finished within {self.timeout:g} s.{open_}")
         return None
 
 

@@ -79,7 +79,7 @@ def test_s6_5_from_an_unknown_call_is_refused_with_the_nearest() -> None:
         actions(LOOP, from_="zzz")
     with pytest.raises(KitaruUsageError, match="from_=5: the execution has no such call"):
         actions(LOOP, from_=5)  # type: ignore[arg-type]
-    with pytest.raises(KitaruUsageError, match="it has recorded no call"):
+    with pytest.raises(KitaruUsageError, match="it has none at all"):
         actions([], from_="zzz")
 
 
@@ -165,6 +165,8 @@ def test_s6_5_the_prefix_wait_restricts_to_waits() -> None:
     assert [call.call_id for call in MIXED if read("wait.ok_1").fits(call)] == ["ok"]
     with pytest.raises(KitaruUsageError, match=r"overrides\['wait.step'\]: the execution has no such wait"):
         read("wait.step")
+    with pytest.raises(KitaruUsageError, match="no such wait; it has none at all"):
+        read("wait.step", calls=[call for call in MIXED if call.kind != "wait"])
 
 
 @pytest.mark.parametrize(
