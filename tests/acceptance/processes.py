@@ -82,9 +82,21 @@ class Child:
     def read(self) -> str:
         """The next line that it prints."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        with self._bounded():
+            line = self.process.stdout.readline()
         assert line, f"it has ended: {self._end()}"
         return line.strip()
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """One that hangs is killed, so that its test fails and does not hang too."""
+        hangs = threading.Timer(2 * PATIENCE, self.process.kill)
+        hangs.start()
+        try:
+            yield
+        finally:
+            hangs.cancel()
+            hangs.join()
 
     def tell(self, line: str) -> None:
         assert self.process.stdin is not None
@@ -99,12 +111,9 @@ class Child:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        hangs = threading.Timer(PATIENCE, self.process.kill)
-        hangs.start()
-        printed = self.process.stdout.read().splitlines()
-        self.process.wait(PATIENCE)
-        hangs.cancel()
-        hangs.join()
+        with self._bounded():
+            printed = self.process.stdout.read().splitlines()
+            self.process.wait()
         return printed, self._end()
 
     def kill(self) -> None:

@@ -235,15 +235,9 @@ def test_s1_6_ctrl_c_ends_the_process_wherever_it_waits_and_the_execution_can_go
         "agent.py",
         HEAD
         + """
-import time
-from kitaru.services.wiring import wiring
-
 @flow
 def my_agent() -> int:
     if "slow" in sys.argv:
-        active = wiring().runner.active("waited")
-        while not active.attached:  # until the main thread waits
-            time.sleep(0.01)
         print("holding", flush=True)
         threading.Event().wait()
     return double(6)
