@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -60,6 +61,21 @@ class SystemClock:
         import asyncio  # noqa: PLC0415
 
         await asyncio.sleep(seconds)
+
+
+class StoreClock:
+    """A machine's clock whose time of day is the store's (S6.2).
+
+    Timers and expiries are judged by the database's clock, and records of several machines are compared. So a
+    machine whose clock is wrong shifts none, and durations are still its own.
+    """
+
+    def __init__(self, machine: Clock, now: Callable[[], Microseconds]) -> None:
+        self.now = now
+        self.monotonic = machine.monotonic
+        self.wait = machine.wait
+        self.sleep = machine.sleep
+        self.idle_until = machine.idle_until
 
 
 def to_datetime(at: Microseconds) -> datetime:

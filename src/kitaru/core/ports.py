@@ -528,6 +528,10 @@ class Store(Protocol):
         """
         ...
 
+    def now(self) -> Microseconds:
+        """The time by the database's clock, as well as this process knows it. Nothing is asked."""
+        ...
+
     def close(self) -> None: ...
 
 

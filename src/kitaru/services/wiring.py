@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from kitaru.core import redaction
-from kitaru.core.clock import Clock, SystemClock
+from kitaru.core.clock import Clock, StoreClock, SystemClock
 from kitaru.core.ids import Ids, SystemIds
 from kitaru.core.ports import Blobs, Store, Values
 from kitaru.core.rows import LimitRow
@@ -52,9 +52,10 @@ class Wiring:
         spawn: Spawn = lambda _: None,
     ) -> None:
         self.settings = settings
-        self.clock: Clock = clock or SystemClock()
+        machine = clock or SystemClock()
         self.ids: Ids = ids or SystemIds()
-        self.store: Store = store or open_store(settings.store, self.clock)
+        self.store: Store = store or open_store(settings.store, machine)
+        self.clock: Clock = StoreClock(machine, self.store.now)
         self.blobs: Blobs = open_blobs(settings.artifacts, user=lambda: self.store_id)
         self.values: Values = ValueCodec(self.blobs, allow_pickle=settings.allow_pickle)
         self.committer = Committer(self.store)

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from kitaru.core.clock import Microseconds
 from kitaru.core.ports import StoreUnavailable
 from kitaru.errors import KitaruStoreError
 from kitaru.store.rows import Values
@@ -124,6 +125,14 @@ class Database(Protocol):
         Raises ``NotWritten`` where it can be tried again, another ``KitaruStoreError`` where it was not
         written, or that cannot be known.
         """
+        ...
+
+    def now(self) -> Microseconds:
+        """The time by the database's clock, as well as this process knows it. Nothing is asked."""
+        ...
+
+    def ask_time(self) -> None:
+        """Ask the database for its time, so that ``now`` stays right."""
         ...
 
     def watch(self, stop: threading.Event, changed: Callable[[], None]) -> None:

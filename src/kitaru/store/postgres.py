@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kitaru.core.clock import Clock, SystemClock
+from kitaru.core.clock import Clock, Microseconds, SystemClock
 from kitaru.errors import KitaruStoreError
 from kitaru.store import postgres_faults as faults
 from kitaru.store.database import NOTHING, RETRY_SECONDS, NotWritten, Unwritable, parameters
@@ -51,6 +51,9 @@ SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = of
 SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{_LOCK_SECONDS}s';
 SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'
 """
+
+# The database's time.
+NOW = "SELECT kitaru_now()"
 
 _SET_CLOCK = "SELECT set_config('kitaru.now', :now, false)"
 
@@ -126,6 +129,7 @@ class PostgresDatabase:
         self._idle: list[Pipeline] = []
         self._left_to_parent: list[Pipeline] = []
         self._unusable: str | None = None
+        self._ahead: Microseconds = 0  # the server's clock, of this machine's
         self._announcer = Announcer(self._announce)
         follow_forks(self)
         connection = self._connect(patience=0)
@@ -135,6 +139,7 @@ class PostgresDatabase:
             raise KitaruStoreError(f"The store {self.name} cannot be made ready: {error}") from error
         finally:
             connection.close()
+        self.ask_time()
 
     # ── reading and writing ──────────────────────────────────────────────────────────────────────
 
@@ -191,6 +196,21 @@ class PostgresDatabase:
         with self._lend() as pipeline:
             pipeline.send(f"NOTIFY {CHANNEL}")
             pipeline.answers()
+
+    # ── the time ─────────────────────────────────────────────────────────────────────────────────
+
+    def now(self) -> Microseconds:
+        return _machine.now() + self._ahead if self._clock is None else self._clock.now()
+
+    def ask_time(self) -> None:
+        """See ``Database.ask_time``. What the way there and back may account for is no difference."""
+        if self._clock is not None:
+            return
+        asked = _machine.now()
+        theirs = self.read(NOW, {})[0][0]
+        answered = _machine.now()
+        if not asked <= theirs - self._ahead <= answered:
+            self._ahead = theirs - (asked + answered) // 2
 
     # ── connections ──────────────────────────────────────────────────────────────────────────────
 

@@ -116,7 +116,9 @@ class SqlRunners:
     def heartbeat(self, runner_id: str, *, lease_seconds: float) -> bool:
         parameters = {"runner_id": runner_id, "lease": _microseconds(lease_seconds)}
         with self._database.write() as writer:
-            return writer.execute(RENEW_LEASE, parameters) == 1
+            renewed = writer.execute(RENEW_LEASE, parameters) == 1
+        self._database.ask_time()  # as often as this: the machine's clock may be set at any time
+        return renewed
 
     def retire(self, runner_id: str) -> None:
         with self._database.write() as writer:

@@ -103,7 +103,7 @@ class SqliteDatabase:
         self.name = "in memory" if path is None else str(path)
         self.folder = None if path is None else Path(f"{path}-runners")
         self.alone = path is None
-        self._clock = clock
+        self.now = clock.now  # the database has no other clock than the machine's
         self._synchronous = synchronous
         self._lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -131,6 +131,9 @@ class SqliteDatabase:
             raise
         self._give_back(connection, keep=True)
         return rows
+
+    def ask_time(self) -> None:
+        """There is nobody to ask."""
 
     def watch(self, stop: threading.Event, changed: Callable[[], None]) -> None:
         """See ``Database.watch``."""
@@ -323,7 +326,7 @@ class SqliteDatabase:
             check_same_thread=False,
             cached_statements=256,
         )
-        connection.create_function("kitaru_now", 0, self._clock.now)
+        connection.create_function("kitaru_now", 0, self.now)
         return connection
 
 

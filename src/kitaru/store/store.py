@@ -62,6 +62,7 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.now = database.now
         self._locks = RunnerLocks(database.folder)
         self._changes = Changes(database)
         self._runners = SqlRunners(database, self._locks)

@@ -210,6 +210,7 @@ class _MortalStore:
         self.deployments = store.deployments
         self.secrets = store.secrets
         self.changes = store.changes
+        self.now = store.now
         self.dead = threading.Event()
         self.recorded: set[_CallKey] = set()  # calls whose outcome was to be written, here or in vain
         self._store = store
