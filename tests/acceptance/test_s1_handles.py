@@ -11,13 +11,19 @@ import pytest
 import kitaru
 from kitaru import KitaruClient, flow
 from kitaru.client import handle as handle_module
-from tests.acceptance.gates import PATIENCE, Gate
+from kitaru.services.wiring import wiring
+from tests.acceptance.asking import answer, asked
+from tests.acceptance.gates import PATIENCE, Gate, until
 
 
 class OutOfMoney(Exception):
     def __init__(self, missing: int) -> None:
         super().__init__(f"{missing} missing")
         self.missing = missing
+
+
+async def _awaited(handle: kitaru.FlowHandle[Any]) -> Any:
+    return await handle
 
 
 # ── S1.4 ─────────────────────────────────────────────────────────────────────────────────────────
@@ -107,10 +113,74 @@ def test_s1_4_a_handle_can_be_awaited_again_and_again() -> None:
         with pytest.raises(kitaru.KitaruUserCodeError, match="3 missing"):
             await fails.run()
 
-    async def _awaited(handle: kitaru.FlowHandle[int]) -> int:
-        return await handle
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def test_s1_4_an_end_that_comes_while_the_event_loop_is_busy_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handle_module, "_POLL_SECONDS", 3600.0)
+    gate = Gate()
+
+    @flow
+    def my_agent() -> int:
+        gate.pass_()
+        return 7
+
+    async def main() -> None:
+        handle = my_agent.run()
+        waiting = asyncio.ensure_future(_awaited(handle))
+        await asyncio.sleep(0)
+        gate.open()
+        assert handle.wait(PATIENCE) == 7  # nothing else goes on in the loop meanwhile
+        assert await waiting == 7
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+@pytest.mark.parametrize("awaiting", [False, True], ids=["wait", "await"])
+def test_s5_3_the_body_stays_in_memory_for_whoever_waits_for_it(awaiting: bool) -> None:
+    gate = Gate()
+    bodies: list[int] = []
+
+    @flow
+    def my_agent() -> Any:
+        bodies.append(1)
+        gate.pass_()
+        return kitaru.wait("go", schema=str, timeout=1000)
+
+    handle = my_agent.run()
+    active = wiring().runner.active(handle.exec_id)
+    assert active is not None
+    results: list[str] = []
+    wait = (lambda: asyncio.run(_awaited(handle))) if awaiting else handle.wait
+    waiter = threading.Thread(target=lambda: results.append(wait()))
+    waiter.start()
+    until(active.is_attached)
+    gate.open()
+    asked(handle, "go")
+    answer(handle, "on")
+    waiter.join(PATIENCE)
+    assert results == ["on"]
+    assert bodies == [1]
+    assert not active.is_attached()
+
+
+def test_s1_4_whoever_gives_up_waiting_leaves_nothing_behind() -> None:
+    gate = Gate()
+
+    @flow
+    def my_agent() -> None:
+        gate.pass_()
+
+    handle = my_agent.run()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            handle.wait(0)
+    active = wiring().runner.active(handle.exec_id)
+    assert active is not None
+    assert active._listeners == []
+    assert not active.is_attached()
+    gate.open()
+    handle.wait(PATIENCE)
 
 
 def test_s1_4_a_thousand_handles_are_awaited_in_one_event_loop() -> None:

@@ -46,6 +46,9 @@ class SteppedClock:
     async def sleep(self, seconds: float) -> None:
         await self._machine.sleep(seconds)
 
+    def idle_until(self, at: Microseconds) -> None:
+        pass
+
     def pass_(self, seconds: float) -> None:
         self._ahead += seconds
 

@@ -17,7 +17,7 @@ from tests.acceptance.gates import PATIENCE
 from tests.acceptance.processes import Scripts
 
 FLOWS = """
-    import os, signal, subprocess, sys, time
+    import atexit, os, signal, subprocess, sys, time
     from pathlib import Path
     import kitaru
     from kitaru import checkpoint, flow
@@ -84,6 +84,15 @@ FLOWS = """
     @flow
     def holds() -> int:
         return step(held(step(1)))
+
+    def may_end():
+        while not Path("may_end").exists():
+            time.sleep(0.01)
+
+    @flow
+    def lingers() -> str:
+        atexit.register(may_end)
+        return "done"
 
     @flow
     def parent() -> int:
@@ -157,6 +166,26 @@ def test_s8_1_a_failure_comes_back_as_what_was_raised(scripts: Scripts) -> None:
 except kitaru.KitaruUserCodeError as error:
     print(type(error.__cause__).__name__, error.failure_origin)"""
     assert python(scripts, text) == ["KeyError user_code"]
+
+
+@pytest.mark.parametrize("waited", ["handle.wait(60)", "asyncio.run(awaited(handle))"], ids=["wait", "await"])
+def test_s1_4_the_end_of_an_execution_is_seen_while_its_process_still_ends(waited: str, scripts: Scripts) -> None:
+    """With the poll put off for an hour: a notification wakes."""
+    text = f"""import asyncio
+from pathlib import Path
+from kitaru.client import handle as handle_module
+from kitaru.services.wiring import wiring
+handle_module._POLL_SECONDS = 3600.0
+async def awaited(handle):
+    async with asyncio.timeout(60):
+        return await handle
+handle = flows.lingers.run(stack="apart")
+try:
+    print({waited})
+    print(wiring().runners.active(handle.exec_id) is not None)
+finally:
+    Path("may_end").touch()"""
+    assert python(scripts, text) == ["done", "True"]
 
 
 def test_s8_1_a_process_that_dies_is_started_again_and_recorded_work_is_reused(scripts: Scripts) -> None:

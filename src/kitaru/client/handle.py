@@ -83,41 +83,52 @@ class FlowHandle(Generic[R]):
         clock = self._wiring.clock
         deadline = None if timeout is None else clock.monotonic() + timeout
         changed = threading.Event()
-        stop_listening: Callable[[], None] | None = None
+        with contextlib.closing(self._watch(changed.set)) as watch:
+            try:
+                while (row := next(watch)) is None:
+                    left = _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, deadline - clock.monotonic())
+                    if left <= 0:
+                        raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
+                    changed.wait(left)  # not the clock: what is waited for is an event, not the passing of time
+                    changed.clear()
+            except KeyboardInterrupt:
+                for runner in self._wiring.runners.all():
+                    runner.interrupted()
+                raise
+        return self._result(row)
+
+    def _watch(self, wake: Callable[[], None]) -> Generator[ExecutionRow | None]:
+        """Look for the end: None as long as there is none, then the row. For threads and event loops alike.
+
+        After None, ``wake`` is to be waited for, ``_POLL_SECONDS`` at most. What a thread of this process runs is not
+        looked for in the store, as it tells when it is done; of all else the changes of the store tell.
+        """
         attached: Active | None = None
-        try:
+        listening = False
+        with contextlib.ExitStack() as at_end:
             while True:
-                if self._child is not None:
-                    self._child.check_signal()
                 active = self._active
+                if active is None or active.done.is_set():
+                    active = self._active = self._wiring.runners.active(self.exec_id) or active
+                running = None if active is None or active.done.is_set() else active
+                if running is not None and running is not attached:
+                    attached = running
+                    # Where somebody is attached, a parked body stays in memory for a while.
+                    self._wiring.runners.attach(running, 1)
+                    at_end.callback(self._wiring.runners.attach, running, -1)
+                    at_end.callback(running.on_news(wake))
                 # One in a process of its own may have its end although that process still lives.
-                if active is None or active.done.is_set() or active.child is not None:
+                if running is None or running.child is not None:
                     row = self._finished()
                     if row is not None:
-                        return self._result(row)
-                left = _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, deadline - clock.monotonic())
-                if left <= 0:
-                    raise TimeoutError(f"execution {self.exec_id} was not finished within {timeout} s; it goes on.")
-                if active is not None and not active.done.is_set():
-                    attached = self._attach(active, attached)
-                    active.done.wait(left)
-                    continue
-                self._active = self._wiring.runners.active(self.exec_id)
-                if stop_listening is None:
-                    # Whoever waits for it also goes on with it, should its process die or its time come meanwhile.
-                    self._serve()
-                    stop_listening = self._wiring.store.changes(changed.set)
-                    continue  # look once more: it may have finished before anybody listened
-                changed.wait(left)  # not the clock: what is waited for is an event, not the passing of time
-                changed.clear()
-        except KeyboardInterrupt:
-            for runner in self._wiring.runners.all():
-                runner.interrupted()
-            raise
-        finally:
-            self._attach(None, attached)
-            if stop_listening is not None:
-                stop_listening()
+                        yield row
+                    if not listening:
+                        # Whoever waits for it also goes on with it, should its process die or its time come meanwhile.
+                        self._serve()
+                        at_end.callback(self._wiring.store.changes(wake))
+                        listening = True
+                        continue  # look once more: it may have finished before anybody listened
+                yield None
 
     def _serve(self) -> None:
         """Be a runner that could go on with it."""
@@ -125,19 +136,10 @@ class FlowHandle(Generic[R]):
         runner = None if row is None else self._wiring.runners.of(row.stack)
         (runner or self._wiring.runner).begin()
 
-    def _attach(self, active: Active | None, before: Active | None) -> Active | None:
-        """Say whose end is waited for: where somebody is attached, a parked body stays in memory for a while."""
-        if active is not before:
-            if active is not None:
-                self._wiring.runners.attach(active, 1)
-            if before is not None:
-                self._wiring.runners.attach(before, -1)
-        return active
-
     def _wait_in_body(self, child: ChildCall, timeout: float | None) -> ExecutionRow:
         """Park the parent's body at its child (S1.10): where the child waits for a person, both are suspended."""
         if self._active is not None:
-            self._active.on_done(self._active.hint)
+            self._active.on_news(self._active.hint)
         due_at = None if timeout is None else self._wiring.clock.now() + round(timeout * 1_000_000)
         while (row := self._finished()) is None:
             if child.park(due_at, self._is_lost) == DUE:
@@ -224,31 +226,18 @@ class FlowHandle(Generic[R]):
             with contextlib.suppress(RuntimeError):  # the loop was closed in between: nobody waits any more
                 loop.call_soon_threadsafe(changed.set)
 
-        active = self._active
         if self._child is not None and self._child.on_its_body():
-            if active is not None:
-                active.on_done(active.hint)
+            if self._active is not None:
+                self._active.on_news(self._active.hint)
             while (row := self._finished()) is None:
                 await self._child.park_on_loop(self._is_lost)
             return self._result(row)
-        if active is not None:
-            active.on_done(wake)
-            await changed.wait()
-        stop_listening: Callable[[], None] | None = None
-        try:
-            while (row := self._finished()) is None:
-                if stop_listening is None:
-                    self._serve()  # as in `wait`
-                    stop_listening = self._wiring.store.changes(wake)
-                    continue  # look once more: it may have finished before anybody listened
+        with contextlib.closing(self._watch(wake)) as watch:
+            while (row := next(watch)) is None:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_SECONDS):
                         await changed.wait()
                 changed.clear()
-                self._active = self._wiring.runners.active(self.exec_id)  # picked up by this process by now?
-        finally:
-            if stop_listening is not None:
-                stop_listening()
         return self._result(row)
 
     def __repr__(self) -> str:

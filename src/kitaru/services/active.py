@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from kitaru.core.ports import Child
 from kitaru.core.rows import ExecutionRow
@@ -50,6 +52,8 @@ class Active:
     def on_child(self, child: Child) -> None:
         """A process was started for it."""
         self.child = child
+        for listener in tuple(self._listeners):
+            listener()
         if self._signal is not None:
             child.kill()
         elif self._leaving is not None:
@@ -97,8 +101,16 @@ class Active:
                 return
             listener()
 
-    def on_done(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` on any thread once it is done, at once where it is."""
+    def on_news(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` on any thread once it is done, at once where it is, and when it is given a process.
+
+        The answer ends that.
+        """
         self._listeners.append(listener)
         if self.done.is_set():
             self.finish()
+        return partial(self._forget, listener)
+
+    def _forget(self, listener: Callable[[], None]) -> None:
+        with contextlib.suppress(ValueError):  # it has been called
+            self._listeners.remove(listener)

@@ -58,11 +58,11 @@ def test_a_process_that_runs_nothing_picks_nothing_up_at_its_end() -> None:
 def test_a_listener_is_called_once_however_often_an_execution_is_finished_and_a_late_one_at_once() -> None:
     active = Active(None, None, counted=False, hint=lambda: None)  # type: ignore[arg-type]  # neither is looked at
     called: list[str] = []
-    active.on_done(partial(called.append, "early"))
+    active.on_news(partial(called.append, "early"))
     assert called == []
     active.finish()
     active.finish()
-    active.on_done(partial(called.append, "late"))
+    active.on_news(partial(called.append, "late"))
     assert called == ["early", "late"]
 
 
