@@ -112,7 +112,5 @@ def _find_uv() -> str:
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
     if found is None:
-        raise KitaruUsageError(
-            "image.requirements need uv, which is not installed here. Install it: pip install 'kitaru[deployments]'."
-        )
+        raise KitaruUsageError("image.requirements need uv, which is not installed here. Install it: pip install uv.")
     return found

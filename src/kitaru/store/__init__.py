@@ -34,7 +34,9 @@ def open_store(url: str, clock: Clock) -> Store:
     if separator and scheme in ("postgresql", "postgres"):
         return SqlStore(_postgres(url, clock))
     if not separator or scheme != "sqlite":
-        raise KitaruUsageError(f"The store {url!r} is not known. {_POSSIBLE}")
+        _, at, place = url.rpartition("@")  # a misspelt URL may hold a password all the same
+        shown = f"...@{place}" if at else place
+        raise KitaruUsageError(f"The store {shown!r} is not known. {_POSSIBLE}")
     name, _, query = rest.partition("?")
     if name and (not name.startswith("/") or name == "/"):
         raise KitaruUsageError(f"The store {url!r} names no file: three slashes come before its path. {_POSSIBLE}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -25,6 +27,8 @@ _SENTENCES = {
     "25": "cannot be written: {words}. Name a server that takes writes with KITARU_STORE.",
 }
 
+_ITS_QUESTION = re.compile(r" Is the server running[^?]*\?$")
+
 
 def name_of(url: str) -> str:
     """The URL without its password, for messages."""
@@ -32,7 +36,7 @@ def name_of(url: str) -> str:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise KitaruUsageError(
-            f"The store's address is no URL of PostgreSQL ({_without(url, str(error))}). "
+            f"The store's address is no URL of PostgreSQL ({_words(_without(url, str(error)))}). "
             "Write it as postgresql://user@host:5432/database."
         ) from None
     place = parts.get("host") or "localhost"
@@ -56,7 +60,7 @@ def store_error(name: str, error: Failed) -> KitaruStoreError:
 
 def unreachable(name: str, error: psycopg.Error) -> KitaruStoreError:
     """The error to raise where no connection can be made."""
-    words = " ".join(str(error).split())
+    words = _words(str(error))
     state = error.sqlstate or ""
     if state[:2] == "28" or "password" in words or "authentication failed" in words:
         advice = "Check the user and the password in KITARU_STORE, or in the file that PGPASSFILE names."
@@ -66,6 +70,11 @@ def unreachable(name: str, error: psycopg.Error) -> KitaruStoreError:
         advice = "Check that the server runs there and takes connections, or name another store with KITARU_STORE."
     kind = StoreUnavailable if may_pass(error) else KitaruStoreError
     return kind(f"The store {name} cannot be reached: {words}. {advice}")
+
+
+def _words(text: str) -> str:
+    """What libpq says, on one line: it breaks lines, and may end with a question of its own."""
+    return _ITS_QUESTION.sub("", " ".join(text.split())).rstrip(".")
 
 
 def may_pass(error: psycopg.Error) -> bool:

@@ -51,6 +51,12 @@ def test_a_store_is_made_with_its_folder_where_it_is_absent(tmp_path: Path) -> N
     again.close()
 
 
+@pytest.mark.parametrize("url", ["mysql://me:s3cret@host/db", "postgresql:/me:s3cret@host/db", "me:s3cret@host/db"])
+def test_what_is_no_url_of_a_store_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(KitaruUsageError, match=r"The store '\.\.\.@host/db' is not known\. Possible are sqlite:///"):
+        open_store(url, CLOCK)
+
+
 def test_a_relative_path_counts_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = open_store("sqlite:///kitaru.db", CLOCK)
