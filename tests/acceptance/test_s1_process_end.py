@@ -147,7 +147,10 @@ print(my_agent.run().exec_id)
 the_end()
 """,
     )
-    (exec_id,) = scripts.run("agent.py")
+    with scripts.started("agent.py") as child:
+        (exec_id,), errors = child.finish()
+    assert child.process.returncode == 0
+    assert f"kitaru executions get {exec_id}" in errors
     execution = KitaruClient().executions.get(exec_id)
     assert execution.status == "failed"
     assert execution.failure is not None

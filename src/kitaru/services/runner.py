@@ -8,6 +8,7 @@ picks up what this process is to go on with (``kitaru.services.pickup``).
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 
@@ -30,6 +31,8 @@ from kitaru.services.places import Places
 from kitaru.services.run_apart import MOST_TAKEOVERS, REMEDY, Lost, died, give_up, run_apart
 from kitaru.services.unsettled import Unsettled
 from kitaru.stacks.local import at_process_end
+
+_log = logging.getLogger("kitaru.runner")
 
 _TICK = 0.1
 _SLOW_CALL = 200_000
@@ -397,6 +400,7 @@ class Runner:
         grace = _CLEAN_UP_SECONDS
         for active in self._snapshot():
             active.done.wait()
+            _tell_failure(active)
             began = self._shared.clock.monotonic()
             active.left.wait(max(grace, 0.0))
             grace -= self._shared.clock.monotonic() - began
@@ -441,3 +445,18 @@ class Runner:
                 self._shared.clock.wait(active.left, _CLEAN_UP_SECONDS)
         with contextlib.suppress(KitaruStoreError):  # then its lease tells it, once that has run out
             self.lease.retire()
+
+
+def _tell_failure(active: Active) -> None:
+    """Say that a flow failed for which the script that started it does not wait any more: its exit code will not."""
+    outcome = active.outcome
+    if outcome is None or outcome.status is not Status.FAILED or outcome.error is None:
+        return
+    row, kind = active.row, type(outcome.error).__name__
+    _log.error(
+        "execution %s of flow %s failed (%s), and nobody waits for it. Why: kitaru executions get %s",
+        row.execution_id,
+        row.flow,
+        kind,
+        row.execution_id,
+    )
