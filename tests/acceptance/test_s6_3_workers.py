@@ -22,6 +22,7 @@ import os, sys, threading, time
 from pathlib import Path
 import kitaru
 from kitaru import checkpoint, flow
+from kitaru.services.wiring import wiring
 
 def note(line: str) -> None:
     with open("notes", "a") as file:
@@ -31,6 +32,12 @@ def wait_for(name: str) -> None:
     while not Path(name).exists():
         time.sleep(0.01)
 
+def hear(name: str) -> None:
+    if Path("hear").exists():  # until this process knows that it is to end
+        while wiring().runner._leaving is None:
+            time.sleep(0.01)
+        Path("heard-" + name).touch()
+
 @checkpoint
 def first(name: str) -> int:
     note(f"first-{name}")
@@ -39,6 +46,7 @@ def first(name: str) -> int:
 @checkpoint
 def slow(name: str) -> int:
     note(f"slow-{name}-begins")
+    hear(name)
     wait_for("go-" + name)
     note(f"slow-{name}-ends")
     return os.getpid()
@@ -137,6 +145,13 @@ def complaints(child: Child) -> str:
     return errors.partition("good order\n")[2]
 
 
+def asked_to_end(scripts: Scripts, worker: Child) -> None:
+    """Ask a worker that is in the slow call of ``a``, and wait until the process of that call knows it."""
+    worker.process.send_signal(signal.SIGTERM)
+    until((scripts.folder / "heard-a").exists)
+    (scripts.folder / "hear").unlink()
+
+
 def finished(name: str) -> object:
     """The result, once it is there."""
     executions = KitaruClient().executions
@@ -158,11 +173,11 @@ def test_s6_3_a_worker_runs_what_waits_for_its_stack_and_nobody_else_does(script
 def test_s6_3_a_worker_that_is_asked_to_end_lets_its_call_end_and_another_goes_on_at_once(
     scripts: Scripts, flow: str
 ) -> None:
+    (scripts.folder / "hear").touch()
     submit(scripts, flow, "a")
     with a_worker(scripts) as one:
         until(lambda: "slow-a-begins" in scripts.lines("notes"))
-        one.process.send_signal(signal.SIGTERM)
-        until(lambda: not wiring().store.runners.list() or one.process.poll() is None)
+        asked_to_end(scripts, one)
         submit(scripts, flow, "b")  # which the leaving worker does not take any more
         (scripts.folder / "go-a").touch()
         (scripts.folder / "go-b").touch()
@@ -178,10 +193,11 @@ def test_s6_3_a_worker_that_is_asked_to_end_lets_its_call_end_and_another_goes_o
 
 
 def test_s6_3_a_worker_that_is_asked_to_end_lets_the_calls_in_its_processes_end(scripts: Scripts) -> None:
+    (scripts.folder / "hear").touch()
     submit(scripts, "agent", "a")
     with a_worker(scripts, "--isolation", "process") as one:
         until(lambda: "slow-a-begins" in scripts.lines("notes"))
-        one.process.send_signal(signal.SIGTERM)
+        asked_to_end(scripts, one)
         assert not threading.Event().wait(0.5)  # some rounds of asking
         (scripts.folder / "go-a").touch()
         assert complaints(one) == ""

@@ -21,6 +21,7 @@ FLOWS = """
     from pathlib import Path
     import kitaru
     from kitaru import checkpoint, flow
+    from kitaru.services.wiring import wiring
 
     def note(name, text=""):
         with Path(name).open("a") as file:
@@ -78,6 +79,8 @@ FLOWS = """
             started = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             note("started", str(started.pid))
         while not Path("go").exists():
+            time.sleep(0.01)
+        while Path("hear").exists() and wiring().runner._leaving is None:  # until this process knows that it is to end
             time.sleep(0.01)
         return step.fn(number)
 
@@ -300,6 +303,7 @@ def test_s6_3_a_process_whose_parent_is_gone_ends_its_call_and_hands_its_executi
     scripts: Scripts, end: signal.Signals
 ) -> None:
     scripts.write("main.py", WAITS)
+    scripts.write("hear", "")
     with scripts.started("main.py") as parent:
         until(lambda: scripts.lines("started"))
         parent.process.send_signal(end)

@@ -46,7 +46,14 @@ def two_versions(project: Project, flow: str) -> tuple[str, str]:
 
 def is_open(pid: int, folder: Path) -> bool:
     """Whether a process has a folder open: those that run from a snapshot hold it so."""
-    return any(one.readlink() == folder for one in Path(f"/proc/{pid}/fd").iterdir() if one.is_symlink())
+
+    def leads_there(descriptor: Path) -> bool:
+        try:
+            return descriptor.readlink() == folder
+        except FileNotFoundError:  # closed meanwhile
+            return False
+
+    return any(map(leads_there, Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def test_s8_2_the_source_of_a_deleted_version_goes_and_the_others_stay(project: Project, home: Path) -> None:
