@@ -146,7 +146,7 @@ def _claim(server: Server) -> Iterator[Row]:
         store.commit([Commit(new.execution_id, None, [ExecutionCreated(new)])])
         started = time.perf_counter()
         (found,) = store.runners.take("runner", project="project", stack="local", apart_from=(), limit=1)
-        assert store.commit([Commit(found, None, [Claimed("runner", Status.PENDING, 0, 1)])]) == [None]
+        assert store.commit([Commit(found.execution_id, None, [Claimed("runner", Status.PENDING, 0, 1)])]) == [None]
         took.append(time.perf_counter() - started)
     store.close()
     yield Row(

@@ -6,12 +6,14 @@ import pytest
 
 from kitaru.core.failure import Failure
 from kitaru.core.mutations import (
+    AlreadyExists,
     ArtifactSaved,
     AttemptFailed,
     CallRecorded,
     CallStarted,
     Claimed,
     Commit,
+    Conflict,
     DriftFound,
     ExecutionCreated,
     Fenced,
@@ -51,6 +53,7 @@ OWNED: list[Mutation] = [
     ArtifactSaved(ArtifactRow("name", "", "1", START)),
     DriftFound((DriftRow("step", "step", "x", "1", "2"),)),
     StatusChanged(Status.COMPLETED, START),
+    StatusChanged(Status.COMPLETED, START, has_parent=False),
 ]
 
 
@@ -83,7 +86,7 @@ def test_s6_2_who_does_not_own_the_execution_writes_nothing(store: Store, mutati
     assert _everything(store) == before
 
 
-@pytest.mark.parametrize("mutation", OWNED[:-1], ids=lambda mutation: type(mutation).__name__)
+@pytest.mark.parametrize("mutation", OWNED[:-2], ids=lambda mutation: type(mutation).__name__)
 def test_a_commit_without_an_epoch_cannot_hold_what_only_an_owner_may_write(store: Store, mutation: Mutation) -> None:
     start(store)
     before = _everything(store)
@@ -107,6 +110,34 @@ def test_a_group_is_written_in_order_and_answered_one_by_one(store: Store) -> No
     answers = store.commit(group)
     assert [answer is None for answer in answers] == [True, True, False, True, True]
     assert _recorded(store) == ["step_0", "step_1", "step_3", "step_4"]
+
+
+def test_a_group_that_makes_claims_and_ends_an_execution_is_written_in_order(store: Store) -> None:
+    store.runners.register(runner("runner"), lease_seconds=60)
+    claimed = Claimed("runner", Status.PENDING, 0, 1)
+    group = [
+        Commit("exec", None, [ExecutionCreated(execution())]),
+        Commit("exec", None, [claimed]),
+        Commit("exec", None, [claimed]),
+        Commit("exec", 1, [CallRecorded(call())]),
+        Commit("exec", 1, [StatusChanged(Status.COMPLETED, START, result="1", has_parent=False)]),
+        Commit("exec", 1, [CallRecorded(call("late"))]),
+        Commit("exec", None, [ExecutionCreated(execution())]),
+    ]
+    answers = [None if answer is None else type(answer) for answer in store.commit(group)]
+    assert answers == [None, None, Conflict, None, None, Fenced, AlreadyExists]
+    assert _recorded(store) == ["step"]
+    assert store.executions.status("exec") is Status.COMPLETED
+
+
+def test_what_was_demanded_for_the_whole_group_holds_no_longer_than_it_is_true(store: Store) -> None:
+    """The end and what comes behind it were both true when the group began."""
+    epoch = start(store)
+    end = StatusChanged(Status.COMPLETED, START, result="1", has_parent=False)
+    group = [Commit("exec", epoch, [end]), Commit("exec", epoch, [CallRecorded(call("late"))])]
+    answers = store.commit(group)
+    assert [type(answer) for answer in answers] == [type(None), Fenced]
+    assert _recorded(store) == []
 
 
 def _bad(kind: str, epoch: int) -> Commit:

@@ -186,7 +186,7 @@ class UnheardTake:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    def take(self, *args: Any, **kwargs: Any) -> Sequence[str]:
+    def take(self, *args: Any, **kwargs: Any) -> Sequence[ExecutionRow]:
         taken = self._real.take(*args, **kwargs)
         if taken and not self.lost.is_set():
             self.lost.set()

@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         runner_id = self._a_runner(data)
         unowned = sorted(self._unowned(), key=self.ids.index)
         store = self.stores.of(runner_id) if self._alive(runner_id) else self.store
-        taken = store.runners.take(runner_id, **HERE, apart_from=(), limit=limit)
+        taken = [row.execution_id for row in store.runners.take(runner_id, **HERE, apart_from=(), limit=limit)]
         assert sorted(taken) == sorted(unowned[:limit])
         for execution_id in taken:
             self.model.executions[execution_id].runner_id = runner_id

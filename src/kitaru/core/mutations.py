@@ -63,7 +63,8 @@ class StatusChanged(NamedTuple):
 
     Without an epoch, ``from_statuses`` lists what it may move from. ``cascade`` moves its descendants
     too, those that are not finished (S1.10). A pending execution is its last runner's to go on with, or, where
-    it is ``released``, anybody's of its stack.
+    it is ``released``, anybody's of its stack. ``has_parent`` is False where the owner knows that the execution is
+    nobody's child: then no parent is looked for that its end would wake.
     """
 
     to: Status
@@ -73,6 +74,7 @@ class StatusChanged(NamedTuple):
     from_statuses: tuple[Status, ...] = (Status.RUNNING,)
     cascade: bool = False
     released: bool = False
+    has_parent: bool = True
 
 
 class FlowAttemptStarted(NamedTuple):

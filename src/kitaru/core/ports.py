@@ -307,13 +307,15 @@ class Runners(Protocol):
         """True where a living runner serves a stack."""
         ...
 
-    def take(self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int) -> Sequence[str]:
+    def take(
+        self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int
+    ) -> Sequence[ExecutionRow]:
         """Give a runner pending executions that are nobody's yet, those of the highest priority and oldest first.
 
         But for the flows ``apart_from``.
 
         One statement, and no two runners get the same (S6.1). They stay pending, so nothing has begun: a
-        runner that dies now leaves orphans. Answers their ids.
+        runner that dies now leaves orphans. Answers them, the first to begin first.
         """
         ...
 

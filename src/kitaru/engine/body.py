@@ -147,7 +147,9 @@ def _complete(run: Run, value: Any) -> None:
     _, result = as_recorded(run.values, value, f"the result of flow {run.row.flow}")
     # A failed replay keeps the calls that it was offered and has not made: a retry may come to them.
     settled = _settled(run, tuple(run.memo.offered))
-    run.write((*_drift(run), *settled, StatusChanged(Status.COMPLETED, run.clock.now(), result=result)))
+    is_child = run.row.parent_id is not None
+    end = StatusChanged(Status.COMPLETED, run.clock.now(), result=result, has_parent=is_child)
+    run.write((*_drift(run), *settled, end))
     if run.unasked:
         _log.warning(
             "execution %s of flow %s is completed although calls failed, because its body has not asked for their "
@@ -172,7 +174,8 @@ def _fail(run: Run, error: BaseException, *, again: bool) -> bool:
         mutations.append(FlowAttemptStarted(run.row.attempt + 1))
     else:
         mutations += [*_drift(run), *_settled(run, ())]
-        mutations.append(StatusChanged(Status.FAILED, now, failure=failure))
+        is_child = run.row.parent_id is not None
+        mutations.append(StatusChanged(Status.FAILED, now, failure=failure, has_parent=is_child))
     run.write(mutations)
     return not retry
 

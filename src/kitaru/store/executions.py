@@ -13,16 +13,10 @@ from kitaru.core.states import Status
 from kitaru.errors import KitaruNotFoundError
 from kitaru.store import rows
 from kitaru.store.database import Database, Writer
+from kitaru.store.execution_rows import EXECUTION, MOST_AT_ONCE, placeholders, read_executions
 from kitaru.store.runners import SqlRunners, of_flows
 
-# The columns of an ExecutionRow, without tags.
-_EXECUTION = f"""
-SELECT execution_id, project, flow, flow_ref, status, stack, inputs, input_digest, created_at, epoch, runner_id,
-    parent_id, parent_call_id, original_id, retries, cache, image, code_digest, attempt, started_at, ended_at,
-    result, replay, deployment_version, snapshot, priority, takeovers, first_attempt,
-    {rows.FAILURE}
-FROM executions
-"""
+_EXECUTION = f"SELECT {EXECUTION} FROM executions"
 
 # One execution.
 GET_EXECUTION = f"{_EXECUTION} WHERE execution_id = :execution_id"
@@ -149,7 +143,7 @@ def conditions(given: tuple[str, ...], statuses: int) -> str:
     """What stands behind WHERE for a list of executions, as ``list_executions`` describes it."""
     texts = [_CONDITIONS[name] for name in given]
     if statuses:
-        texts.append("status IN " + _placeholders("status", statuses))
+        texts.append("status IN " + placeholders("status", statuses))
     return " AND ".join(texts) or "1 = 1"
 
 
@@ -185,23 +179,10 @@ ORDER BY priority DESC, created_at, execution_id LIMIT :limit
 """
 
 
-def get_tags(count: int) -> str:
-    """The tags of ``count`` many executions ``:id_N``, each one's in the order in which they were given."""
-    return (
-        f"SELECT execution_id, tag FROM execution_tags WHERE execution_id IN {_placeholders('id', count)} "
-        "ORDER BY execution_id, position"
-    )
-
-
-def _placeholders(name: str, count: int) -> str:
-    return "(" + ", ".join(f":{name}_{index}" for index in range(count)) + ")"
-
-
 # The port has a method called `list`, which hides the type inside the class.
 _Rows = list[ExecutionRow]
 _Ids = list[str]
 
-_MOST_AT_ONCE = 500  # databases bound the number of parameters
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -226,8 +207,8 @@ class SqlExecutions:
 
     def statuses(self, execution_ids: Sequence[str]) -> Mapping[str, Status]:
         found: dict[str, Status] = {}
-        for first in range(0, len(execution_ids), _MOST_AT_ONCE):
-            part = execution_ids[first : first + _MOST_AT_ONCE]
+        for first in range(0, len(execution_ids), MOST_AT_ONCE):
+            part = execution_ids[first : first + MOST_AT_ONCE]
             parameters = {f"id_{index}": execution_id for index, execution_id in enumerate(part)}
             found |= {
                 execution_id: rows.status_of(status)
@@ -275,8 +256,8 @@ class SqlExecutions:
         self, statement: Callable[[int], str], parameters: Mapping[str, object], flow_refs: Sequence[str]
     ) -> _Rows:
         found: _Rows = []
-        for first in range(0, len(flow_refs), _MOST_AT_ONCE):
-            flows = {f"flow_{index}": one for index, one in enumerate(flow_refs[first : first + _MOST_AT_ONCE])}
+        for first in range(0, len(flow_refs), MOST_AT_ONCE):
+            flows = {f"flow_{index}": one for index, one in enumerate(flow_refs[first : first + MOST_AT_ONCE])}
             found += self._rows(self._database.read(statement(len(flows)), {**parameters, **flows}))
         return found
 
@@ -339,12 +320,4 @@ class SqlExecutions:
         return found[0][0]
 
     def _rows(self, found: Sequence[rows.Values]) -> _Rows:
-        if not found:
-            return []
-        tags: dict[str, _Ids] = {}
-        for first in range(0, len(found), _MOST_AT_ONCE):
-            part = found[first : first + _MOST_AT_ONCE]
-            parameters = {f"id_{index}": values[0] for index, values in enumerate(part)}
-            for execution_id, tag in self._database.read(get_tags(len(part)), parameters):
-                tags.setdefault(execution_id, []).append(tag)
-        return [rows.read_execution(values, tuple(tags.get(values[0], ()))) for values in found]
+        return read_executions(found, self._database.read)

@@ -10,6 +10,7 @@ from kitaru.core.rows import Encoded
 from kitaru.core.states import Status
 from kitaru.store import rows
 from kitaru.store.database import NOTHING, Database
+from kitaru.store.execution_rows import placeholders
 
 # Everything in which an execution may name blobs.
 _TEXTS = (
@@ -78,7 +79,7 @@ def old(statuses: int, *, of_flow: bool) -> str:
 SELECT execution_id, created_at FROM executions
 WHERE created_at < kitaru_now() - :age AND ended_at < kitaru_now() - :age
     AND (created_at, execution_id) > (:created_at, :after)
-    AND status IN {_placeholders("status", statuses)} {"AND flow = :flow" if of_flow else ""}
+    AND status IN {placeholders("status", statuses)} {"AND flow = :flow" if of_flow else ""}
     AND (parent_id IS NULL OR NOT EXISTS (
         SELECT 1 FROM executions AS parent WHERE parent.execution_id = executions.parent_id
     ))
@@ -88,7 +89,7 @@ ORDER BY created_at, execution_id LIMIT :limit
 
 def texts(count: int) -> str:
     """The texts of ``count`` many executions ``:id_N`` that are like ``:named``."""
-    ids = _placeholders("id", count)
+    ids = placeholders("id", count)
     return " UNION ALL ".join(
         f"SELECT execution_id, {column} FROM {table} WHERE execution_id IN {ids} AND {column} LIKE :named"
         for table, columns in _TEXTS
@@ -101,12 +102,8 @@ def owners(count: int) -> str:
     return f"""
 SELECT digest, blob_references.execution_id
 FROM blob_references JOIN executions ON executions.execution_id = blob_references.execution_id
-WHERE digest IN {_placeholders("id", count)}
+WHERE digest IN {placeholders("id", count)}
 """
-
-
-def _placeholders(name: str, count: int) -> str:
-    return "(" + ", ".join(f":{name}_{index}" for index in range(count)) + ")"
 
 
 def _numbered(name: str, values: Sequence[str]) -> Mapping[str, str]:

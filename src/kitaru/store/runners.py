@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kitaru.core.rows import RunnerRow
+from kitaru.core.rows import ExecutionRow, RunnerRow
 from kitaru.store.database import Database, Writer
+from kitaru.store.execution_rows import EXECUTION, read_executions
 from kitaru.store.liveness import RunnerLocks
 
 # A runner, with a lease from now on.
@@ -79,7 +80,7 @@ WITH chosen AS (
     ORDER BY priority DESC, created_at, execution_id LIMIT :limit /* lock, skip */
 )
 UPDATE executions SET runner_id = :runner_id WHERE execution_id IN (SELECT execution_id FROM chosen)
-RETURNING execution_id
+RETURNING {EXECUTION}
 """
 
 
@@ -131,14 +132,17 @@ class SqlRunners:
         self.bury()
         return bool(self._database.read(SERVES, {"stack": stack}))
 
-    def take(self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int) -> Sequence[str]:
+    def take(
+        self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int
+    ) -> Sequence[ExecutionRow]:
         place = {"project": project, "stack": stack}
         if not self._database.read(HAS_UNOWNED, place):
             return ()  # the usual answer, for which no writer has to wait
         flows = {f"flow_{index}": flow_ref for index, flow_ref in enumerate(apart_from)}
         parameters = {**place, **flows, "runner_id": runner_id, "limit": limit}
         with self._database.write(sync=False) as writer:
-            return [found for (found,) in writer.fetch(take(len(flows)), parameters)]
+            taken = read_executions(writer.fetch(take(len(flows)), parameters), writer.fetch)
+        return sorted(taken, key=lambda row: (-row.priority, row.created_at, row.execution_id))
 
     def untake(self, runner_id: str, execution_id: str) -> None:
         with self._database.write() as writer:

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 from kitaru import store
-from kitaru.store import executions, retention
+from kitaru.store import retention
+from kitaru.store.execution_rows import get_tags
 
 _SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
@@ -43,7 +44,7 @@ def _statements() -> tuple[dict[str, str], dict[str, str]]:
 STATEMENTS, SOURCES = _statements()
 """The texts, and the sources of their modules, by names such as ``calls.MEMO``."""
 
-STATEMENTS["executions.tags"] = executions.get_tags(3)
+STATEMENTS["executions.tags"] = get_tags(3)
 STATEMENTS["retention.old"] = retention.old(2, of_flow=False)
 STATEMENTS["retention.old of a flow"] = retention.old(1, of_flow=True)
 STATEMENTS["retention.texts"] = retention.texts(2)

@@ -143,6 +143,8 @@ def _move(
     if mutation.to.finished:
         ended = {"execution_id": execution_id}
         transaction.put(CLOSE_WAITS, ended)
+        if not mutation.has_parent:
+            return
         parent_id = transaction.parent(execution_id)
         parent = transaction.state(parent_id) if parent_id is not None else None
         if parent_id is not None and parent is not None and parent.status is Status.WAITING:

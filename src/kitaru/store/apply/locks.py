@@ -15,13 +15,16 @@ from kitaru.core.mutations import (
     AttemptFailed,
     CallRecorded,
     CallStarted,
+    Claimed,
     Commit,
     CopyRenamed,
     DriftFound,
+    ExecutionCreated,
     FlowAttemptStarted,
     HandledChanged,
     LinesPrinted,
     MetadataLogged,
+    Mutation,
     ProgressMade,
     ReuseSettled,
     SlotsFreed,
@@ -32,9 +35,9 @@ from kitaru.core.mutations import (
 from kitaru.core.states import Status
 from kitaru.store.apply.transaction import State, Transaction
 
-# The execution is running under its owner's epoch, and stays so until the end of the transaction.
-OWNED = """
-SELECT 1 FROM executions WHERE execution_id = :execution_id AND epoch = :epoch AND status = 'running' /* lock */
+# The execution is as a commit takes it to be, and stays so until the end of the transaction.
+STANDS = """
+SELECT 1 FROM executions WHERE execution_id = :execution_id AND epoch = :epoch AND status = :status /* lock */
 """
 
 # All descendants of an execution, with their statuses.
@@ -56,26 +59,36 @@ _PLAIN = frozenset({
 
 
 def is_plain(commits: Sequence[Commit]) -> bool:
-    """True where nothing has to be read before the commits are written, but that their owners own them."""
-    return all(
-        commit.epoch is not None and all(type(mutation) in _PLAIN for mutation in commit.mutations)
-        for commit in commits
-    )
+    """True where nothing has to be read before the commits are written, but that executions are as they say."""
+    return all(_is_plain(mutation, commit.epoch) for commit in commits for mutation in commit.mutations)
+
+
+def _is_plain(mutation: Mutation, epoch: int | None) -> bool:
+    if isinstance(mutation, StatusChanged):
+        return epoch is not None and mutation.to.finished and not (mutation.has_parent or mutation.cascade)
+    if isinstance(mutation, Claimed):  # of a running one it is asked whether its owner lives
+        return epoch is None and mutation.from_status is not Status.RUNNING
+    return type(mutation) is ExecutionCreated if epoch is None else type(mutation) in _PLAIN
 
 
 def demand(transaction: Transaction, commits: Sequence[Commit]) -> None:
-    """Go by what the owners say: the check travels with what they write. ``Unchanged`` tells who is none."""
-    owned = sorted({(commit.execution_id, commit.epoch) for commit in commits if commit.epoch is not None})
-    transaction.writer.put_each(OWNED, owned)
-    for execution_id, epoch in owned:
-        transaction.set_state(execution_id, State(Status.RUNNING, epoch, None))
+    """Go by what the commits say: the check travels with what they write. ``Unchanged`` tells who was wrong."""
+    stand: set[tuple[str, int, Status]] = set()
+    for execution_id, epoch, mutations, _ in commits:
+        if epoch is not None:
+            stand.add((execution_id, epoch, Status.RUNNING))
+        stand.update((execution_id, one.from_epoch, one.from_status) for one in mutations if isinstance(one, Claimed))
+    in_order = sorted(stand)
+    transaction.writer.put_each(STANDS, in_order)
+    for execution_id, epoch, status in in_order:
+        transaction.set_state(execution_id, State(status, epoch, None))
 
 
 def lock(transaction: Transaction, commits: Sequence[Commit]) -> None:
     """Lock and read what the commits decide by."""
     ids = {commit.execution_id for commit in commits}
     moves = [(commit.execution_id, one) for commit in commits for one in commit.mutations if type(one) is StatusChanged]
-    ended = [execution_id for execution_id, move in moves if move.to.finished]
+    ended = [execution_id for execution_id, move in moves if move.to.finished and move.has_parent]
     transaction.read_parents(ended)
     parents = {transaction.parent(execution_id) for execution_id in ended}
     transaction.read_states(ids.union(one for one in parents if one is not None))
