@@ -61,6 +61,7 @@ def execute(
     definition: FlowDefinition,
     row: ExecutionRow,
     *,
+    is_new: bool,
     lease_holds: Callable[[], bool],
     on_run: Callable[[Run], None],
 ) -> Outcome:
@@ -70,18 +71,21 @@ def execute(
         shared: What the executions of this process share.
         definition: The flow.
         row: The execution, running under the epoch that this process holds.
+        is_new: Whether nothing is recorded of it yet.
         lease_holds: Tells whether the lease is still good; asked at every call.
         on_run: Told of the run before each pass, so that it can be stopped from outside.
     """
     first_here = row.attempt
     limits = shared.line.limits_of(row)
     while True:
-        memo = Memo(shared.store.calls.memo(row.execution_id), row.original_id)
+        first = row.attempt == first_here
+        recorded = () if is_new and first else shared.store.calls.memo(row.execution_id)
+        memo = Memo(recorded, row.original_id)
         run = Run(shared, row, memo, lease_holds, definition.is_async)
         run.limits = limits
         on_run(run)
         again = row.attempt - row.first_attempt < row.retries
-        outcome = _one_pass(run, definition, again=again, first=row.attempt == first_here)
+        outcome = _one_pass(run, definition, again=again, first=first)
         if outcome is not None:
             if limits:
                 shared.line.leave(Ask(row.execution_id, "", row.epoch, row.priority, limits))

@@ -29,6 +29,8 @@ class Active:
         self.hint = hint
         self.definition = definition
         self.counted = counted
+        # Nothing is recorded of it: it has never run, and is no replay.
+        self.is_new = row.started_at is None and row.original_id is None
         self.run: Run | None = None
         self.child: Child | None = None
         self.outcome: Outcome | None = None
@@ -58,6 +60,11 @@ class Active:
             child.kill()
         elif self._leaving is not None:
             child.stop()
+
+    @property
+    def is_parked(self) -> bool:
+        """True where something of it waits for an answer, a timer or a child."""
+        return self.run is not None and self.run.parking.any_parked
 
     def is_attached(self) -> bool:
         """True where somebody in this process waits for its end."""

@@ -32,6 +32,9 @@ _REFUSED_SECONDS = 30.0
 LOOK_SECONDS = 1.0
 """How often a runner looks although nothing seems to have changed: hints may not come."""
 
+_AROUND_SECONDS = 0.05
+"""How often an ordinary process looks for what is nobody's, at most: a store may change a thousand times a second."""
+
 SWEEP_SECONDS = 1.5
 """How often a runner looks for orphans, or more often where its lease is short: so long after a dead runner's lease,
 at most, its work goes on."""
@@ -68,16 +71,16 @@ class Pickup:
         self._refused: dict[str, float] = {}  # flows that could not be loaded here, and when
         self._sweeping = threading.Lock()
         self._swept_at: float | None = None
-        self._changed = True
-        self._looked_at = 0.0
+        self._changed = self._stirred = True
+        self._looked_at = self._looked_around_at = 0.0
         self._next_due: Microseconds | None = None
         self.has_orphans_left = takes is not NOTHING
         """True until a sweep has found a place for all orphans."""
 
     @property
     def wants_hints(self) -> bool:
-        """True where a change of the store may be something to go on with."""
-        return self._takes is ALL or bool(self._asleep)
+        """True where a change of the store may be something to go on with at once."""
+        return bool(self._asleep) or (self._takes is ALL and self._runner.places.free > 0)
 
     def parked_here(self, execution_id: str) -> None:
         """It was suspended by this process."""
@@ -99,47 +102,60 @@ class Pickup:
 
     def changed(self) -> None:
         """The store may hold something to go on with."""
-        self._changed = True
+        self._changed = self._stirred = True
 
     def go_on(self) -> None:
         """Go on with what was parked here and has been woken, what is due, and what is nobody's yet."""
-        runner_id, stack = self._runner.lease.runner_id, self._runner.lease.stack
         executions = self._store.executions
-        rows: list[ExecutionRow] = []
+        runner_id, stack = self._runner.lease.runner_id, self._runner.lease.stack
         now = self._clock.monotonic()
-        look = self._changed or now - self._looked_at >= LOOK_SECONDS
-        if look:
-            self._changed, self._looked_at = False, now
-            rows += self._pending(runner_id, stack)
+        overdue = now - self._looked_at >= LOOK_SECONDS
+        if overdue:
+            self._looked_at = now
+        changed, self._changed = self._changed or overdue, False
+        rows: list[ExecutionRow] = []
+        if changed and self._takes is ALL:
+            rows += self._take(runner_id, stack)
+        # What is woken was parked here, and its timer set here, as a rule: the rest has time until it is overdue.
+        looks = overdue or (changed and bool(self._asleep))
+        if looks or self._taken:
+            rows += executions.pending(runner_id=runner_id, limit=_LIMIT)
+        if looks:
             self._next_due = executions.next_due(project=self._project, stack=stack)
-        if look or (self._next_due is not None and self._next_due <= self._clock.now()):
+        if looks or (self._next_due is not None and self._next_due <= self._clock.now()):
             rows += executions.due(runner_id=runner_id, project=self._project, stack=stack, limit=_LIMIT)
+        stirred = self._stirred and now - self._looked_around_at >= _AROUND_SECONDS
+        if self._takes is KNOWN and (stirred or overdue):
+            self._stirred, self._looked_around_at = False, now
+            rows += self._around(stack)
         self._pick_up(row for row in rows if not self._is_in_line(row))
 
     def _is_in_line(self, row: ExecutionRow) -> bool:
         """It has never run, and nobody has taken it: it begins when there is a place for it."""
         return row.started_at is None and row.runner_id is not None and row.execution_id not in self._taken
 
-    def _pending(self, runner_id: str, stack: str) -> list[ExecutionRow]:
-        executions = self._store.executions
-        if self._takes is ALL and self._runner.places.free > 0:
-            refused = tuple(one for one in self._refused if self._was_refused(one))
-            limit = self._runner.places.free
-            heard, self._take_was_heard = self._take_was_heard, False
-            self._taken.update(
-                self._store.runners.take(runner_id, project=self._project, stack=stack, apart_from=refused, limit=limit)
-            )
-            rows = executions.pending(runner_id=runner_id, limit=_LIMIT)
-            if not heard:
-                self._taken.update(row.execution_id for row in rows if self._runner.active(row.execution_id) is None)
-            self._take_was_heard = True
-            return rows
-        rows = executions.pending(runner_id=runner_id, limit=_LIMIT)
-        if self._takes is KNOWN:
-            known = tuple(registry.flows)
-            rows += executions.unowned(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
-            rows += executions.frozen(stack=stack, limit=_LIMIT)
+    def _take(self, runner_id: str, stack: str) -> list[ExecutionRow]:
+        """What is nobody's, as much as there are places for, and what was taken without the answer being heard."""
+        free = self._runner.places.free
+        if free <= 0:
+            return []
+        refused = tuple(one for one in self._refused if self._was_refused(one))
+        heard, self._take_was_heard = self._take_was_heard, False
+        take = self._store.runners.take
+        rows = list(take(runner_id, project=self._project, stack=stack, apart_from=refused, limit=free))
+        if not heard:
+            pending = self._store.executions.pending(runner_id=runner_id, limit=_LIMIT)
+            rows = [row for row in pending if self._runner.active(row.execution_id) is None]
+        self._taken.update(row.execution_id for row in rows)
+        self._take_was_heard = True
         return rows
+
+    def _around(self, stack: str) -> list[ExecutionRow]:
+        """What is nobody's of the flows that this process knows, and executions of snapshots for which nobody lives."""
+        executions = self._store.executions
+        known = tuple(registry.flows)
+        rows = executions.unowned(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
+        return rows + executions.frozen(stack=stack, limit=_LIMIT)
 
     def sweep(self, now: float) -> None:
         """Pick up orphans."""

@@ -102,10 +102,11 @@ class Runner:
         self._patient = True  # who was interrupted has gone on, and this flow is to finish
         return self.places.take()
 
-    def launch(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool) -> Active:
-        """Run an execution that this process owns, in a thread of its own."""
+    def launch(self, row: ExecutionRow, definition: FlowDefinition, *, counted: bool, is_new: bool = False) -> Active:
+        """Run an execution that this process owns, in a thread of its own. A new one has nothing recorded yet."""
         redaction.know_environment(row.image)
         active = Active(row, definition, counted=counted, hint=self.hint)
+        active.is_new = is_new
         self._add(active)
         self._start_thread(active)
         return active
@@ -154,7 +155,8 @@ class Runner:
         """Somebody begins (1) or ends (-1) to wait for an execution."""
         with self._lock:
             active.attached += change
-        self.hint()
+        if active.is_parked:
+            active.hint()
 
     def hint(self) -> None:
         """Something may have come that an execution is parked for: look soon."""
@@ -246,6 +248,7 @@ class Runner:
                 self._shared,
                 active.definition,
                 active.row,
+                is_new=active.is_new,
                 lease_holds=self.lease.holds,
                 on_run=active.on_run,
             )
@@ -351,7 +354,7 @@ class Runner:
         self._changed = True
         self.pickup.changed()
         active = self._snapshot()
-        if self.pickup.wants_hints or any(one.run is not None and one.run.parking.any_parked for one in active):
+        if self.pickup.wants_hints or any(one.is_parked for one in active):
             self.hint()
 
     def _snapshot(self) -> list[Active]:

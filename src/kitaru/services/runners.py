@@ -78,8 +78,6 @@ class Runners:
     def attach(self, active: Active, change: int) -> None:
         """See ``Runner.attach``."""
         self._wiring.runner.attach(active, change)  # always this one: the count is guarded by its lock
-        for runner in self.all():
-            runner.hint()
 
 
 class Host:

@@ -222,7 +222,7 @@ def launch(
         raise
     crash_point("after_create")
     if place:
-        return runner.launch(owned, definition, counted=not is_child)
+        return runner.launch(owned, definition, counted=not is_child, is_new=not copied)
     return runner.queue(owned, definition)
 
 
