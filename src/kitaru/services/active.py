@@ -19,7 +19,7 @@ class Active:
     """An execution in this process.
 
     ``definition`` is None where the flow has yet to be loaded. ``done`` is set once the store has its
-    last word, ``left`` once its thread has left the body too.
+    last word, ``left`` once its thread has left the body too. ``is_new`` is True where nothing is recorded of it.
     """
 
     def __init__(
@@ -29,8 +29,7 @@ class Active:
         self.hint = hint
         self.definition = definition
         self.counted = counted
-        # Nothing is recorded of it: it has never run, and is no replay.
-        self.is_new = row.started_at is None and row.original_id is None
+        self.is_new = False
         self.run: Run | None = None
         self.child: Child | None = None
         self.outcome: Outcome | None = None
@@ -40,6 +39,11 @@ class Active:
         self._signal: Signal | None = None
         self._leaving: Signal | None = None
         self._listeners: list[Callable[[], None]] = []
+
+    def claimed(self, row: ExecutionRow) -> None:
+        """This process owns it now; ``row`` says so."""
+        self.is_new = has_no_records(self.row)
+        self.row = row
 
     def on_run(self, run: Run) -> None:
         """The next pass of the body begins."""
@@ -121,3 +125,8 @@ class Active:
     def _forget(self, listener: Callable[[], None]) -> None:
         with contextlib.suppress(ValueError):  # it has been called
             self._listeners.remove(listener)
+
+
+def has_no_records(row: ExecutionRow) -> bool:
+    """True where nothing can be recorded of a pending execution: it has never run, and is no replay."""
+    return row.started_at is None and row.original_id is None

@@ -114,11 +114,12 @@ class Pickup:
             self._looked_at = now
         changed, self._changed = self._changed or overdue, False
         rows: list[ExecutionRow] = []
+        left = bool(self._taken)  # there was no place for them
         if changed and self._takes is ALL:
             rows += self._take(runner_id, stack)
         # What is woken was parked here, and its timer set here, as a rule: the rest has time until it is overdue.
         looks = overdue or (changed and bool(self._asleep))
-        if looks or self._taken:
+        if looks or left:
             rows += executions.pending(runner_id=runner_id, limit=_LIMIT)
         if looks:
             self._next_due = executions.next_due(project=self._project, stack=stack)
@@ -166,6 +167,8 @@ class Pickup:
             known = None if self._takes is ALL else tuple(registry.flows)
             orphans = self._store.executions.orphans
             found = orphans(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
+            if self._takes is ALL:  # what is nobody's yet is taken, so that no two claim it
+                found = [row for row in found if row.runner_id is not None]
             found += self._store.executions.frozen(stack=stack, limit=_LIMIT)
             self._swept_at = now
             self.has_orphans_left = not self._pick_up(found)

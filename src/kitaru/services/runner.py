@@ -24,7 +24,7 @@ from kitaru.engine.leases import BEATS_PER_LEASE, Heartbeat, Lease
 from kitaru.engine.shared import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
 from kitaru.errors import KitaruStateError, KitaruStoreError
-from kitaru.services.active import Active
+from kitaru.services.active import Active, has_no_records
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import KNOWN, LOOK_SECONDS, Pickup, Takes
 from kitaru.services.places import Places
@@ -127,7 +127,7 @@ class Runner:
         except KitaruStoreError:
             self.unsettled.doubt(row._replace(runner_id=runner_id), definition)
             raise
-        return None if claimed is None else self.launch(claimed, definition, counted=False)
+        return None if claimed is None else self.launch(claimed, definition, counted=False, is_new=has_no_records(row))
 
     def pick_up(self, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
         """Go on with an execution, if there is a place; it is claimed, and its flow loaded, in its own thread.
@@ -231,7 +231,7 @@ class Runner:
             active.outcome = Outcome(None)
             self._ended(active)
         else:
-            active.row = claimed
+            active.claimed(claimed)
             self._run(active)
 
     def _give_up(self, active: Active, lost: Lost) -> None:
@@ -297,7 +297,7 @@ class Runner:
                 active.outcome = Outcome(None)
                 self._ended(active)
             else:
-                active.row = claimed
+                active.claimed(claimed)
                 self._start_thread(active)
 
     # ── beside the executions ────────────────────────────────────────────────────────────────────
