@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -292,3 +293,23 @@ def test_s5_8_a_sleep_goes_on_over_a_kill_with_the_time_that_was_left(tmp_path: 
         ["created", "running", "waiting", "running", "completed"],
         ["created", "running", "waiting", "running", "waiting", "running", "completed"],
     )
+
+
+def test_s6_4_a_timer_that_has_come_while_no_process_was_there_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = Scripts(tmp_path / "project")
+    monkeypatch.chdir(scripts.folder)  # the flow goes on in this process, and writes beside itself
+    scripts.write("sleeper.py", SLEEPER.replace("print(handle.wait())", "").replace("float(sys.argv[1])", "1.2"))
+    scripts.run("sleeper.py")
+    executions = KitaruClient().executions
+
+    def resumed() -> bool:
+        with suppress(KitaruStateError):  # not yet
+            executions.resume("sleeper")
+            return True
+        return False
+
+    until(resumed)
+    assert executions.handle("sleeper").wait(timeout=TIMEOUT) == "before after"
+    assert scripts.lines("effects") == ["before", "after"]

@@ -226,14 +226,17 @@ def test_s5_8_what_is_due_is_found_by_its_runner_and_by_others_once_that_is_gone
         rows = store.executions.due(runner_id=runner_id, project="project", stack="local", limit=10)
         return [row.execution_id for row in rows]
 
+    def is_orphan() -> bool:
+        return store.executions.is_orphan("exec")
+
     assert due("runner") == due("other") == []
     clock.pass_(30)
-    assert (due("runner"), due("other")) == (["exec"], [])
+    assert (due("runner"), due("other"), is_orphan()) == (["exec"], [], False)
     clock.pass_(60)  # the lease of the runner runs out
-    assert due("other") == ["exec"]
+    assert (due("other"), is_orphan()) == (["exec"], True)
     assert store.executions.due(runner_id="other", project="another", stack="local", limit=10) == []
     assert commit(store, None, Claimed("other", Status.WAITING, epoch, 1)) is None
-    assert due("other") == []
+    assert (due("other"), is_orphan()) == ([], False)
 
 
 def test_s6_2_an_execution_that_was_claimed_meanwhile_cannot_be_suspended(store: Store, clock: ManualClock) -> None:

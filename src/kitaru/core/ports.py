@@ -98,7 +98,7 @@ class Executions(Protocol):
         ...
 
     def is_orphan(self, execution_id: str) -> bool:
-        """True where ``orphans`` would list it."""
+        """True where ``orphans`` would list it, or it waits for a timer that is due and its runner does not live."""
         ...
 
     def pending(self, *, runner_id: str, limit: int) -> list[ExecutionRow]:

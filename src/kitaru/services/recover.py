@@ -39,7 +39,7 @@ def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None
 
     Args:
         wiring: The process.
-        row: A running or pending execution.
+        row: A running or pending execution, or one that waits for a timer.
         definition: Its flow, where it is at hand; else it is loaded.
 
     Returns:

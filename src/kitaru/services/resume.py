@@ -11,19 +11,21 @@ from kitaru.services.wiring import Wiring
 
 
 def resume(wiring: Wiring, execution_id: str) -> tuple[str, Active | None]:
-    """Go on with an execution whose process has died; its full id, and the run where it is in this process now.
+    """Go on with an execution whose process is gone; its full id, and the run where it is in this process now.
+
+    It was running, or its timer has come since.
 
     Where its owner lives this does nothing: it is running.
 
     Raises:
         KitaruNotFoundError: There is no such execution, or its flow cannot be found here.
-        KitaruStateError: It is finished, or it waits for an answer.
+        KitaruStateError: It is finished, or it waits for an answer, a timer or a child.
     """
     row = find(wiring, execution_id)
     if row.status.finished:
         hint = "Retry it instead." if row.status is Status.FAILED else "Start a new execution instead."
         raise KitaruStateError(f"execution {row.execution_id} is {row.status} and cannot be resumed. {hint}")
-    if row.status is Status.WAITING:
+    if row.status is Status.WAITING and not wiring.store.executions.is_orphan(row.execution_id):
         asked = [one.wait_id for one in wiring.store.waits.of(row.execution_id) if one.status is WaitStatus.OPEN]
         why = f"the answer to {', '.join(asked)}" if asked else "a timer or a child"
         raise KitaruStateError(

@@ -57,15 +57,16 @@ WHERE execution_id >= :first AND execution_id < :behind ORDER BY execution_id LI
 
 # True where a running or pending execution's runner is unknown or its lease has run out. Dead runners
 # are removed from the table before this is asked. Pending without a runner is nobody's loss.
-_ORPHAN = """
-status IN ('running', 'pending')
-AND NOT EXISTS (
-    SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now()
-)
+_NOBODY = """
+NOT EXISTS (SELECT 1 FROM runners WHERE runners.runner_id = executions.runner_id AND lease_until > kitaru_now())
 """
+_ORPHAN = f"status IN ('running', 'pending') AND {_NOBODY}"
 
-# True where nobody runs an execution that should run.
-IS_ORPHAN = f"SELECT 1 FROM executions WHERE execution_id = :execution_id AND {_ORPHAN}"
+# True where nobody runs an execution that should run, or should go on because its timer is due.
+IS_ORPHAN = f"""
+SELECT 1 FROM executions WHERE execution_id = :execution_id AND {_NOBODY}
+AND (status IN ('running', 'pending') OR (status = 'waiting' AND due_at <= kitaru_now()))
+"""
 
 # Waiting executions whose timer is due: of this runner, or of none that lives. Dead runners are removed from
 # the table before this is asked.
