@@ -107,6 +107,22 @@ def test_s8_5_the_environment_of_the_image_becomes_variables(project: Project) -
     assert effects.read_text() == "v1:ada\n"
 
 
+def test_s8_5_what_no_process_can_honour_is_told_in_one_warning(project: Project) -> None:
+    create_stack("apart", kind="process")
+    image = "{'base_image': 'python:3.12', 'apt_packages': ['git'], 'environment': {'A': '1'}}"
+    told = project.python(
+        "import agents, kitaru, warnings\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        f"    made = agents.hello.deploy('ada', stack='apart', image={image})\n"
+        "    made.invoke().wait()\n"
+        "print(*(f'{one.filename}: {one.message}' for one in caught), sep='\\n')\n"
+        "print(made.image.base_image, made.image.apt_packages)"
+    )
+    words = "recorded, but it has no effect: deployments run in processes here."
+    assert told == [f"<string>: image.base_image, image.apt_packages: {words}", "python:3.12 ('git',)"]
+
+
 def test_s8_4_an_execution_that_waits_finishes_on_the_version_that_it_was_started_with(project: Project) -> None:
     project.deploy("approved")
     handle = KitaruClient().deployments.invoke("approved")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from kitaru import KitaruClient, KitaruUsageError
 from kitaru.deployments.environment import python_for, this_python
@@ -51,3 +53,41 @@ def test_s8_5_an_environment_is_built_once_however_many_ask_and_nothing_half_mad
         build("iniconfig==99")
     assert "\n" not in str(caught.value)
     assert set((tmp_path / "environments").iterdir()) == folders
+
+
+REPLICATES = """
+import importlib.metadata, sys
+import kitaru
+
+@kitaru.flow
+def versions() -> list[str]:
+    found = [importlib.metadata.version(name) for name in ("iniconfig", "pydantic")]
+    return [*found, sys.prefix]
+
+if __name__ == "__main__":
+    image = {"replicate_local_python_environment": True, "requirements": sys.argv[1:]}
+    print(*versions.deploy(image=image).image.requirements, sep="\\n")
+"""
+
+
+def test_s8_5_the_packages_of_the_environment_that_deploys_are_taken_over(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path)
+    script = project.scripts.write("replicates.py", REPLICATES)
+    monkeypatch.setenv("PATH", f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}")
+    python = python_for(
+        tmp_path / "theirs", ["iniconfig==1.1.1"], this_python(), extras=["secrets"], wheels=tmp_path / "wheels",
+        cwd=tmp_path, user="store",
+    )  # fmt: skip
+    command = [python, str(script), "IniConfig==2.0.0"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    requirements = done.stdout.split("\n")[:-1]
+    # What the image names itself counts more than what is installed; and never Kitaru, which comes as a wheel.
+    assert [one for one in requirements if one.lower().startswith("iniconfig")] == ["IniConfig==2.0.0"]
+    assert not [one for one in requirements if one.lower().startswith("kitaru")]
+    (pydantic,) = (one.partition("==")[2] for one in requirements if one.startswith("pydantic=="))
+    *found, prefix = KitaruClient().deployments.invoke("versions").wait(PATIENCE)
+    assert found == ["2.0.0", pydantic]
+    assert Path(prefix).parent == home / "environments"

@@ -9,9 +9,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from kitaru.deployments.laid_out import locked, note
 from kitaru.deployments.wheel import own_wheel
@@ -74,11 +77,20 @@ def frozen_requirements(*, apart_from: Path) -> tuple[str, ...]:
         name = one.metadata["Name"]
         if not name or name.lower() == _OWN:
             continue
-        origin = json.loads(one.read_text("direct_url.json") or "{}").get("url", "")
-        if origin.startswith("file://") and Path(origin.removeprefix("file://")).is_relative_to(apart_from):
+        origin = json.loads(one.read_text("direct_url.json") or "{}")
+        place = urlsplit(origin.get("url", ""))
+        if place.scheme == "file" and Path(url2pathname(place.path)).is_relative_to(apart_from):
             continue
-        found.setdefault(name.lower(), f"{name} @ {origin}" if origin else f"{name}=={one.version}")
+        found.setdefault(name.lower(), f"{name} @ {_link(origin)}" if origin else f"{name}=={one.version}")
     return tuple(found[name] for name in sorted(found))
+
+
+def _link(origin: Mapping[str, Any]) -> str:
+    """What ``direct_url.json`` says (PEP 610), as it is written in a requirement."""
+    link = str(origin["url"])
+    if vcs := origin.get("vcs_info"):
+        link = f"{vcs['vcs']}+{link}@{vcs['commit_id']}"
+    return f"{link}#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else link
 
 
 def _build(target: Path, interpreter: Path, python: str, requirements: Sequence[str], cwd: Path) -> None:
