@@ -77,8 +77,8 @@ def frozen_requirements(*, apart_from: Path) -> tuple[str, ...]:
         name = one.metadata["Name"]
         if not name or name.lower() == _OWN:
             continue
-        origin = json.loads(one.read_text("direct_url.json") or "{}")
-        place = urlsplit(origin.get("url", ""))
+        origin: dict[str, Any] = json.loads(one.read_text("direct_url.json") or "{}")
+        place = urlsplit(str(origin.get("url", "")))
         if place.scheme == "file" and Path(url2pathname(place.path)).is_relative_to(apart_from):
             continue
         found.setdefault(name.lower(), f"{name} @ {_link(origin)}" if origin else f"{name}=={one.version}")
