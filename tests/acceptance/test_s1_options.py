@@ -247,6 +247,12 @@ def test_s10_max_flows_bounds_what_runs_at_once_and_the_others_are_pending() -> 
     assert [handle.wait(PATIENCE) for handle in handles] == [0, 1, 2, 3]
 
 
+def test_s10_a_bound_of_the_environment_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KITARU_MAX_THREADS", "0")
+    with pytest.raises(KitaruUsageError, match="KITARU_MAX_THREADS"):
+        kitaru.info()
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2"])
 def test_s10_a_bound_that_is_no_count_is_refused(wrong: Any) -> None:
     for option in ("max_flows", "max_threads"):

@@ -122,7 +122,7 @@ def settings_given(overrides: Mapping[str, Any]) -> dict[str, Given]:
         of_project = Given(project[name], project_source()) if name in project else None
         given[name] = _first(_override(overrides, name), variable, of_project, Given(default, DEFAULT))
     for name in ("max_threads", "max_flows"):
-        positive(given[name].value, name)
+        positive(given[name].value, given[name].source)  # only the variable is not checked yet
     of_project = Given(project["project"], project_source()) if "project" in project else None
     folder = Given(str(project_folder()), "working directory")
     name_of_project = _first(_variable("project"), of_project, folder)
