@@ -300,7 +300,7 @@ def test_s6_4_a_timer_that_has_come_while_no_process_was_there_can_be_resumed(
 ) -> None:
     scripts = Scripts(tmp_path / "project")
     monkeypatch.chdir(scripts.folder)  # the flow goes on in this process, and writes beside itself
-    scripts.write("sleeper.py", SLEEPER.replace("print(handle.wait())", "").replace("float(sys.argv[1])", "1.2"))
+    scripts.write("sleeper.py", SLEEPER.replace("print(handle.wait())", "").replace("float(sys.argv[1])", "3"))
     scripts.run("sleeper.py")
     executions = KitaruClient().executions
 
