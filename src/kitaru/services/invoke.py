@@ -15,12 +15,12 @@ from kitaru.core.states import Status
 from kitaru.core.tags import check_tags
 from kitaru.engine.call import CallScope
 from kitaru.engine.context import current
-from kitaru.errors import KitaruContextError, KitaruNotFoundError, KitaruUsageError
+from kitaru.errors import KitaruContextError, KitaruNotFoundError
 from kitaru.services.active import Active
 from kitaru.services.find_deployment import get_version
 from kitaru.services.input_schema import check_inputs, placed
-from kitaru.services.recover import recover
 from kitaru.services.start import launch
+from kitaru.services.start_again import go_on, recorded_as
 from kitaru.services.wiring import Wiring
 
 
@@ -78,7 +78,11 @@ def invoke(
         snapshot=deployment.snapshot,
     )
     _keep_source(wiring, deployment)
-    return row.execution_id, _create(wiring, row)
+    try:
+        active = launch(wiring, None, row, is_child=False)
+    except AlreadyExists:
+        active = go_on(wiring, recorded_as(wiring, row), None)
+    return row.execution_id, active
 
 
 def _keep_source(wiring: Wiring, deployment: DeploymentRow) -> None:
@@ -90,22 +94,6 @@ def _keep_source(wiring: Wiring, deployment: DeploymentRow) -> None:
             f"the source of version {deployment.version} of flow {deployment.flow!r} is not in the artifact store "
             f"{wiring.settings.artifacts} any more. Deploy the flow again."
         )
-
-
-def _create(wiring: Wiring, row: ExecutionRow) -> Active | None:
-    try:
-        return launch(wiring, None, row, is_child=False)
-    except AlreadyExists:
-        existing = wiring.store.executions.get(row.execution_id)
-        same = existing is not None and (
-            (existing.flow, existing.deployment_version, existing.input_digest)
-            == (row.flow, row.deployment_version, row.input_digest)
-        )
-        if existing is None or not same:
-            raise KitaruUsageError(
-                f"execution_id={row.execution_id!r} is taken, not by this version with these inputs. Use another id."
-            ) from None
-        return recover(wiring, existing) if existing.status in (Status.RUNNING, Status.PENDING) else None
 
 
 def _check_scope(flow: str) -> None:

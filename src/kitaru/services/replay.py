@@ -20,8 +20,8 @@ from kitaru.services.find import find
 from kitaru.services.load import load_flow
 from kitaru.services.overrides import read_overrides
 from kitaru.services.plan import plan
-from kitaru.services.recover import recover
 from kitaru.services.start import launch
+from kitaru.services.start_again import go_on, recorded_as
 from kitaru.services.wiring import Wiring
 
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -114,24 +114,8 @@ def replay(wiring: Wiring, prepared: Prepared, execution_id: str | None = None) 
     try:
         active = launch(wiring, prepared.definition, row, is_child=False, copied=copied)
     except AlreadyExists:
-        active = _go_on(wiring, prepared.definition, row)
+        active = go_on(wiring, recorded_as(wiring, row), prepared.definition)
     return row.execution_id, active
-
-
-def _go_on(wiring: Wiring, definition: FlowDefinition | None, row: ExecutionRow) -> Active | None:
-    """The id is recorded already: check that the same is meant, and see that it goes on."""
-    existing = wiring.store.executions.get(row.execution_id)
-    same = existing is not None and (
-        (existing.original_id, existing.input_digest, existing.replay)
-        == (row.original_id, row.input_digest, row.replay)
-    )
-    if existing is None or not same:
-        raise KitaruUsageError(
-            f"execution_id={row.execution_id!r} is taken, and not by this replay of {row.original_id}. Use another id."
-        )
-    if existing.status in (Status.RUNNING, Status.PENDING):
-        return recover(wiring, existing, definition)
-    return None
 
 
 def _keep_blobs(wiring: Wiring, source: ExecutionRow, copied: frozenset[str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
+from kitaru.core.mutations import StatusChanged
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.errors import KitaruStateError
 from kitaru.services.active import Active
+from kitaru.services.claim import claim_to
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
 from kitaru.services.recover import is_elsewhere, is_left_to_others, run_elsewhere
@@ -35,18 +36,10 @@ def retry(wiring: Wiring, execution_id: str) -> tuple[str, Active | None]:
 
 
 def _hand_over(wiring: Wiring, row: ExecutionRow) -> None:
-    """Have the runners of its stack go on with a failed execution.
-
-    Claimed and released: if this process dies in between, it is an orphan, which they pick up too.
-    """
-    runner_id = wiring.runner.begin()
-    claimed = Claimed(runner_id, row.status, row.epoch, row.attempt + 1)
+    """Have the runners of its stack go on with a failed execution."""
     released = StatusChanged(Status.PENDING, wiring.clock.now(), released=True)
-    try:
-        wiring.committer.commit(Commit(row.execution_id, None, (claimed,)))
-        wiring.committer.commit(Commit(row.execution_id, row.epoch + 1, (released,)))
-    except Refusal:
-        raise _too_late(wiring, row) from None
+    if not claim_to(released, wiring.committer, row, wiring.runner.begin(), attempt=row.attempt + 1):
+        raise _too_late(wiring, row)
 
 
 def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:

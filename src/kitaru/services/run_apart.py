@@ -6,11 +6,10 @@ it was taken over from. One that has died before it could claim it is claimed fo
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
+from kitaru.core.mutations import StatusChanged
 from kitaru.core.ports import Child
 from kitaru.core.processes import CANNOT_LOAD, how_it_ended, runner_prefix
 from kitaru.core.rows import ExecutionRow
@@ -19,6 +18,7 @@ from kitaru.engine.failures import failure_of
 from kitaru.engine.run import Shared
 from kitaru.errors import FailureOrigin
 from kitaru.services.active import Active
+from kitaru.services.claim import claim, claim_to
 
 if TYPE_CHECKING:
     from kitaru.services.runner import Spawn
@@ -98,7 +98,8 @@ def give_up(shared: Shared, lost: Lost, runner_id: str) -> None:
     """
     row = lost.row
     failure = failure_of(ChildProcessError(lost.reason), FailureOrigin.INFRASTRUCTURE, shared.values)
-    _claim_and(shared, row, runner_id, StatusChanged(Status.FAILED, shared.clock.now(), failure=failure))
+    end = StatusChanged(Status.FAILED, shared.clock.now(), failure=failure)
+    claim_to(end, shared.committer, row, runner_id, attempt=row.attempt)
 
 
 def _is_run_by(row: ExecutionRow, child: Child) -> bool:
@@ -116,10 +117,7 @@ def _died_running(shared: Shared, row: ExecutionRow) -> ExecutionRow:
 
 def _died_before(shared: Shared, row: ExecutionRow, child: Child) -> ExecutionRow | None:
     """Claim it for a process that has died before it could; None where somebody else has it by now."""
-    claimed = Claimed(runner_prefix(child.pid or 0), row.status, row.epoch, row.attempt)
-    try:
-        shared.committer.commit(Commit(row.execution_id, None, (claimed,)))
-    except Refusal:
+    if claim(shared.committer, row, runner_prefix(child.pid or 0), attempt=row.attempt) is None:
         return None
     return shared.store.executions.get(row.execution_id)
 
@@ -127,11 +125,5 @@ def _died_before(shared: Shared, row: ExecutionRow, child: Child) -> ExecutionRo
 def _hand_back(shared: Shared, row: ExecutionRow, runner_id: str) -> None:
     """In place of a process that was killed because this one ends: it is not the execution's fault."""
     _died_running(shared, row)
-    _claim_and(shared, row, runner_id, StatusChanged(Status.PENDING, shared.clock.now(), released=True))
-
-
-def _claim_and(shared: Shared, row: ExecutionRow, runner_id: str, change: StatusChanged) -> None:
-    """Take an orphan over for one transaction; not where somebody else was faster."""
-    claimed = Claimed(runner_id, row.status, row.epoch, row.attempt)
-    with contextlib.suppress(Refusal):
-        shared.committer.commit(Commit(row.execution_id, None, (claimed, change)))
+    released = StatusChanged(Status.PENDING, shared.clock.now(), released=True)
+    claim_to(released, shared.committer, row, runner_id, attempt=row.attempt)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 
 from kitaru.core import redaction
-from kitaru.core.mutations import Claimed, Commit, Refusal, StatusChanged
+from kitaru.core.mutations import Commit, Refusal, StatusChanged
 from kitaru.core.ports import Child
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
@@ -25,6 +25,7 @@ from kitaru.engine.shared import Shared
 from kitaru.engine.signals import HandedBack, KitaruCancelled, LeaseLost, Signal, Unwound
 from kitaru.errors import KitaruStateError, KitaruStoreError
 from kitaru.services.active import Active, has_no_records
+from kitaru.services.claim import claim
 from kitaru.services.load import load_flow
 from kitaru.services.pickup import KNOWN, LOOK_SECONDS, Pickup, Takes
 from kitaru.services.places import Places
@@ -179,17 +180,10 @@ class Runner:
 
     def claim_row(self, row: ExecutionRow, attempt: int) -> ExecutionRow | None:
         """Own an execution, under the next epoch; None where somebody else was first."""
-        runner_id = self.lease.runner_id
-        claimed = Claimed(runner_id, row.status, row.epoch, attempt)
-        try:
-            self._shared.committer.commit(Commit(row.execution_id, None, (claimed,)))
-        except Refusal:
-            return None
-        crash_point("after_claim")
-        first = attempt if row.status is Status.FAILED else row.first_attempt
-        return row._replace(
-            status=Status.RUNNING, epoch=row.epoch + 1, runner_id=runner_id, attempt=attempt, first_attempt=first
-        )
+        claimed = claim(self._shared.committer, row, self.lease.runner_id, attempt=attempt)
+        if claimed is not None:
+            crash_point("after_claim")
+        return claimed
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
 

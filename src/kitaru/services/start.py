@@ -23,13 +23,14 @@ from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.dry_run import Stopped
 from kitaru.engine.identity import Identity, changed_digest, child_execution_id
 from kitaru.engine.overrides import changed_arguments
-from kitaru.errors import KitaruStoreError, KitaruUsageError
+from kitaru.errors import KitaruStoreError
 from kitaru.services.active import Active
 from kitaru.services.children import ChildCall
-from kitaru.services.recover import is_elsewhere, recover, run_elsewhere
+from kitaru.services.recover import is_elsewhere, run_elsewhere
 from kitaru.services.retry import retry_row
 from kitaru.services.secrets import check_image
 from kitaru.services.stacks import check_can_run
+from kitaru.services.start_again import go_on, recorded_as
 from kitaru.services.wiring import Wiring
 
 
@@ -129,7 +130,7 @@ def _start(
         try:
             active = launch(wiring, definition, row, is_child=scope is not None)
         except AlreadyExists:
-            active = _go_on(wiring, definition, row, is_child=scope is not None, child=child)
+            active = _start_again(wiring, definition, row, is_child=scope is not None, child=child)
     if child is not None:
         child.started()
     return Started(row.execution_id, active, child)
@@ -233,23 +234,12 @@ def _record_given(wiring: Wiring, row: ExecutionRow, output: Encoded) -> None:
         wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(given),)))
 
 
-def _go_on(
+def _start_again(
     wiring: Wiring, definition: FlowDefinition, row: ExecutionRow, *, is_child: bool, child: ChildCall | None
 ) -> Active | None:
-    """The id is recorded already: check that the same is meant, and see that it goes on."""
-    existing = wiring.store.executions.get(row.execution_id)
-    if existing is None:
-        raise KitaruUsageError(f"execution {row.execution_id} was deleted while it was started again. Try again.")
-    if existing.flow != row.flow or existing.input_digest != row.input_digest:
-        what = "flow " + existing.flow if existing.flow != row.flow else "the same flow with other inputs"
-        raise KitaruUsageError(
-            f"execution_id={row.execution_id!r} is taken: it is recorded for {what}. "
-            "Use another id, or start it with the inputs that were recorded."
-        )
+    """The id is recorded already: see that the same is meant, and goes on."""
+    existing = recorded_as(wiring, row)
     stands = child is not None and (child.failure_was_handled or child.failed_just_now(existing))
     if existing.status is Status.FAILED and is_child and not stands:
         return retry_row(wiring, existing, definition)
-    here = wiring.runners.of(existing.stack) is not None
-    if existing.status in (Status.RUNNING, Status.PENDING) and here:
-        return recover(wiring, existing, definition)
-    return None
+    return go_on(wiring, existing, definition)
