@@ -84,3 +84,19 @@ def test_s1_2_five_processes_that_start_one_id_start_one_execution(tmp_path: Pat
         (f"id-{number}", 2 * number) for number in range(20)
     }
     assert scripts.lines("effects") == ["effect"] * 20
+
+
+def test_s1_2_the_id_of_a_replay_is_no_id_of_a_run() -> None:
+    @flow
+    def agent(x: int) -> int:
+        return x
+
+    first = agent.run(1, execution_id="first")
+    assert first.wait(PATIENCE) == 1
+    again = KitaruClient().executions.replay("first", execution_id="again")
+    assert again.wait(PATIENCE) == 1
+    with pytest.raises(kitaru.KitaruUsageError, match="'again' is taken: it is recorded for a replay of first"):
+        agent.run(1, execution_id="again")
+    with pytest.raises(kitaru.KitaruUsageError, match="'first' is taken: it is recorded for flow agent, and no replay"):
+        KitaruClient().executions.replay("first", execution_id="first")
+    assert agent.run(1, execution_id="first").wait(PATIENCE) == 1
