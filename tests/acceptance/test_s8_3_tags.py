@@ -135,6 +135,21 @@ def test_s8_2_a_representative_input_that_does_not_fit_is_refused(project: Proje
     assert KitaruClient().deployments.list() == ()
 
 
+def test_s8_3_a_tag_that_makes_no_sense_is_refused_before_anything_is_made(project: Project, home: Path) -> None:
+    code = (
+        "import agents\n"
+        "for options in ({'tag': 'no tag'}, {'exclusive': True}, {'tag': 'default', 'exclusive': False}):\n"
+        "    try: agents.hello.deploy(**options)\n"
+        "    except ValueError as error: print(error)"
+    )
+    wrong, without, shared = project.python(code)
+    assert "tag='no tag'" in wrong
+    assert "exclusive=True says nothing without tag=" in without
+    assert "is exclusive and stays so" in shared
+    assert not (home / "snapshots").exists()
+    assert KitaruClient().deployments.list() == ()
+
+
 def test_s8_3_inputs_that_came_as_json_are_what_the_signature_says(project: Project) -> None:
     project.scripts.write(
         "typed.py",

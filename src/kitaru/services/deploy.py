@@ -71,7 +71,9 @@ def deploy(
         raise KitaruUsageError("a deployment runs in a process of its own, which cannot share a store in memory.")
     source = source_of(definition, project_folder())
     key = DeploymentKey(wiring.settings.project, definition.name, 0)
-    if tag is not None and exclusive is False and is_exclusive(wiring, key, check_tag(tag)):
+    if tag is None and exclusive is not None:
+        raise KitaruUsageError(f"{definition.name}.deploy(): exclusive={exclusive!r} says nothing without tag=.")
+    if tag is not None and is_exclusive(wiring, key, check_tag(tag)) and exclusive is False:
         raise KitaruUsageError(f"tag {tag!r} of flow {definition.name!r} is exclusive and stays so.")
     schema = input_schema(definition.fn)
     inputs = _representative(definition, args, kwargs)
@@ -104,9 +106,7 @@ def deploy(
         commit=commit,
         image=None if image is None else image.to_json(),
     )
-    version = wiring.store.deployments.create(
-        row, tag=None if tag is None else check_tag(tag), exclusive=exclusive is True
-    )
+    version = wiring.store.deployments.create(row, tag=tag, exclusive=exclusive is True)
     return get_version(wiring, key._replace(version=version))
 
 
