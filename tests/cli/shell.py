@@ -74,6 +74,11 @@ def parent():
     return newsletter.run("inner").wait()
 
 
+@kitaru.flow
+def outer():
+    return approval.run(5).wait()
+
+
 @kitaru.checkpoint
 def unit(number):
     time.sleep(0.01)

@@ -25,6 +25,10 @@ def test_deploy_invoke_tag_and_delete(shell: Shell) -> None:
         {"flow": "research", "versions": 2, "newest": 2, "tags": {"default": 1, "beta": 2}}
     ]
     assert [one["version"] for one in shell.run("flow", "deployments", "list", "-o", "json").data["items"]] == [2, 1]
+    page = shell.run("flow", "deployments", "list", "--limit", "1", "-o", "json").data
+    assert (page["count"], page["next"]) == (1, "research:2")
+    rest = shell.run("flow", "deployments", "list", "--after", page["next"], "-o", "json").data
+    assert ([one["version"] for one in rest["items"]], rest["next"]) == ([1], None)
     assert "beta" in shell.run("flow", "deployments", "delete", "research", "2", code=1).err
     assert "no tags" in shell.run("flow", "untag", "research", "2", "beta").out
     assert shell.item("flow", "deployments", "delete", "research", "2")["deleted"]

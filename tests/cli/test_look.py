@@ -124,7 +124,14 @@ BAD = [
     (("executions", "logs", "owls-1", "--call", "fetsh"), 1, "fetch"),
     (("executions", "list", "--since", "yesterday"), 2, "--since"),
     (("executions", "list", "--status", "done"), 2, "completed"),
+    (("executions", "list", "--limit", "many"), 2, "'many' is not a valid number"),
+    (("executions", "list", "--limit", "0"), 2, "--limit"),
     (("executions", "input"), 2, "--interactive"),
+    (("why",), 2, "ID is missing."),
+    (("stack", "create"), 2, "NAME is missing."),
+    (("clean", "--status", "failed"), 2, "--older-than"),
+    (("check", "reserch"), 1, "did you mean 'research'?"),
+    (("flow", "deployments", "list", "--after", "2"), 2, "FLOW:VERSION"),
 ]
 
 
@@ -187,6 +194,32 @@ def test_help_needs_no_store_and_loads_nothing_but_click(shell: Shell) -> None:
 def test_python_m_kitaru_is_the_command(shell: Shell) -> None:
     command = [sys.executable, "-m", "kitaru", "--version"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == shell.run("--version").out
+
+
+def test_short_help_is_help(shell: Shell) -> None:
+    assert shell.run("executions", "get", "-h").out == shell.run("executions", "get", "--help").out
+
+
+def test_a_store_out_of_reach_is_told_in_a_sentence_and_under_a_public_name(shell: Shell) -> None:
+    shell.env["KITARU_STORE"] = f"postgresql://someone:hunter2@/db?host={shell.folder}"
+    error = shell.run("status", "-o", "json", code=1).error["error"]
+    assert error["type"] == "KitaruStoreError"
+    assert "No such file or directory. Check that the server runs there" in error["message"]
+    assert "hunter2" not in error["message"]
+
+
+def test_a_stack_or_tag_that_nothing_has_gets_the_nearest_one(shell: Shell) -> None:
+    shell.run("run", "agent.py:fan", "-i", '{"count": 1}', "--tag", "nightly")
+    assert "Did you mean --tag nightly?" in shell.run("executions", "list", "--tag", "nightlly").err
+    assert "Did you mean --stack local?" in shell.run("executions", "list", "--stack", "lcal").err
+    assert shell.run("executions", "list", "--stack", "local", "--status", "failed").err == ""
+
+
+def test_events_tell_a_failure_as_people_write_it(shell: Shell) -> None:
+    shell.run("run", "agent.py:newsletter", "-i", '{"text": "a"}', "--id", "n", code=3)
+    told = shell.run("executions", "events", "n").out
+    assert "call.failed  publish  PermissionError: token expired\n" in told
+    assert "builtins" not in told
 
 
 def test_ids_are_completed(shell: Shell) -> None:

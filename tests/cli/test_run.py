@@ -79,8 +79,21 @@ def test_input_is_checked_and_the_execution_goes_on_with_it(shell: Shell) -> Non
     assert "first answer counts" in shell.run("executions", "input", "a", "--value", "true", code=1).err
 
 
+def test_s5_2_a_parent_goes_on_in_the_process_that_answered_its_child(shell: Shell) -> None:
+    done = shell.run("run", "agent.py:outer", "--id", "o")
+    child = shell.run("executions", "list", "--parent", "o", "-o", "json").data["items"][0]["exec_id"]
+    answer = f"kitaru executions input {child} --wait approve --value 'true'"
+    assert answer in done.err
+    assert answer in shell.run("executions", "get", "o").out
+    assert "kitaru why o" in shell.run("executions", "input", "o", "--value", "true", code=1).err
+    shell.run("executions", "input", child, "--value", "true")
+    assert shell.item("executions", "get", "o")["result"] == "paid"
+
+
 def test_abort_reaches_the_flow(shell: Shell) -> None:
-    shell.run("run", "agent.py:gate", "--id", "g")
+    parked = shell.run("run", "agent.py:gate", "--id", "g").err
+    assert "Continue: kitaru executions input g --wait go\n" in parked
+    assert "Abort: kitaru executions abort g --wait go\n" in parked
     assert shell.item("executions", "abort", "g", "--reason", "no money")["status"] == "failed"
     assert "no money" in shell.run("executions", "get", "g").out
 

@@ -115,6 +115,18 @@ def test_run_wait_asks_on_the_terminal_and_goes_on_with_the_answer(shell: Shell)
     assert shell.item("executions", "get", "a")["waits"][0]["answered_via"] == "terminal"
 
 
+def test_s5_4_run_wait_asks_what_a_child_asks(shell: Shell) -> None:
+    screen = shell.terminal("run", "agent.py:outer", "--id", "o", "--wait")
+    screen.expect_exact("Pay 5?")
+    screen.expect_exact("(y/n): ")
+    screen.sendline("y")
+    screen.expect_exact("answered")
+    screen.expect_exact("paid\r\n")
+    screen.expect(pexpect.EOF)
+    screen.close()
+    assert screen.exitstatus == 0
+
+
 def test_what_child_processes_print_stays_above_the_live_view_and_out_of_the_answer(shell: Shell) -> None:
     shell.write(
         "loud.py",

@@ -8,13 +8,14 @@ import click
 
 from kitaru.cli.arguments import ExecutionId, Json, exec_id
 from kitaru.cli.ask import ask
+from kitaru.cli.calls import children_of
 from kitaru.cli.output import Output, command
+from kitaru.cli.report import open_questions
 from kitaru.cli.target import see_project
 from kitaru.cli.terminal import printable
 from kitaru.client.as_json import as_json
 from kitaru.client.client import KitaruClient
 from kitaru.client.handle import FlowHandle
-from kitaru.core.states import WaitStatus
 from kitaru.core.wait import Wait
 
 _ALL = 1000
@@ -89,5 +90,5 @@ def _next(client: KitaruClient, exec_id: str | None, passed: set[tuple[str, str]
     if exec_id is None:
         waits = client.executions.pending_waits(limit=_ALL)
     else:
-        waits = tuple(wait for wait in client.executions.get(exec_id).waits if wait.status is WaitStatus.OPEN)
+        waits = tuple(open_questions(client.executions.get(exec_id), children_of(client)))
     return next((wait for wait in waits if (wait.exec_id, wait.wait_id) not in passed), None)

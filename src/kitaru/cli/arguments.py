@@ -53,6 +53,36 @@ def _client() -> KitaruClient:
     return KitaruClient()
 
 
+class Target(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
+    """``file.py:flow`` or ``module:flow``; the shell completes the file."""
+
+    name = "target"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002  # click's signature
+        return [CompletionItem(incomplete, type="file")]
+
+
+class SecretName(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
+    """The name of a secret."""
+
+    name = "name"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002  # click's signature
+        return [CompletionItem(one.name) for one in _client().secrets.list() if one.name.startswith(incomplete)]
+
+
+class Number(click.IntRange):
+    """A whole number; in help and errors it is called one."""
+
+    name = "number"
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds."""
+
+    name = "number"
+
+
 class Json(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  # generic since click 8.5
     """JSON: the text itself, ``-`` for stdin, ``@file`` for a file."""
 

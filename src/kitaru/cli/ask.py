@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kitaru.cli.report import question
+from kitaru.cli.report import asked
 from kitaru.cli.terminal import Terminal, printable
 from kitaru.client.client import KitaruClient
 from kitaru.client.form import Aborted, Given, fill_in
@@ -26,7 +26,7 @@ def ask(terminal: Terminal, client: KitaruClient, wait: Wait, *, by: str | None)
     flow = client.executions.get(wait.exec_id).flow
     terminal.line()
     terminal.line(terminal.paint(f"{printable(flow)}  {wait.exec_id}", "dim"))
-    for line in list(question(terminal, wait))[:-1]:
+    for line in asked(terminal, wait):
         terminal.line(line)
     terminal.line(terminal.paint("    !abort aborts; Ctrl-D leaves it open", "dim"))
     discard_typed()  # what was typed before the question could be read is no answer to it

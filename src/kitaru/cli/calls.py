@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from kitaru.cli import words
 from kitaru.cli.terminal import Terminal, columns, cut, pad, printable
+from kitaru.client.client import KitaruClient
 from kitaru.core.execution import CheckpointCall, Execution
 from kitaru.core.states import CallKind, CallStatus
+from kitaru.errors import KitaruNotFoundError
 
 BAR = 20
 _LEAST_BAR = 6
@@ -36,6 +38,18 @@ _NO_WORK = (CallKind.WAIT, CallKind.SLEEP)
 
 Child = Callable[[str], Execution | None]
 """Finds a child execution by its id."""
+
+
+def children_of(client: KitaruClient) -> Child:
+    """How a client finds one."""
+
+    def found(exec_id: str) -> Execution | None:
+        try:
+            return client.executions.get(exec_id)
+        except KitaruNotFoundError:
+            return None  # deleted: its parent is shown without it
+
+    return found
 
 
 class _Row(NamedTuple):
@@ -172,9 +186,7 @@ def bar(seconds: float, longest: float, size: int = BAR) -> str:
 
 def told(failure: object) -> str:
     """A failure on one line: ``ValueError: what it says``."""
-    kind = getattr(failure, "type", "").rpartition(":")[2]
-    message = printable(getattr(failure, "message", ""))
-    return f"{kind}: {message}" if message else kind
+    return words.failure(getattr(failure, "type", ""), getattr(failure, "message", ""))
 
 
 def _seconds(call: CheckpointCall) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from kitaru.cli import words
+from kitaru.cli.arguments import Target
 from kitaru.cli.output import ERROR, OK, Output, command
 from kitaru.cli.target import load_target, see_project
 from kitaru.cli.terminal import Terminal, printable
@@ -20,7 +21,7 @@ _STEPS = {Step.REUSE: "green", Step.RUN: "cyan", Step.RERUN: "yellow", Step.LEFT
 
 
 @command("check")
-@click.argument("flow")
+@click.argument("flow", type=Target())
 @click.option(
     "--fail-on",
     type=click.Choice(["rerun", "drift"]),

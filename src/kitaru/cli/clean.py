@@ -29,6 +29,8 @@ def clean(out: Output, older_than: timedelta | None, statuses: Sequence[str], fl
 
     It may be interrupted at any time, and runs beside everything else.
     """
+    if older_than is None and (statuses or flow is not None):
+        raise click.UsageError("--status and --flow choose among executions that --older-than names: give that too.")
     done = KitaruClient().clean(older_than=older_than, statuses=statuses or tuple(FINISHED), flow=flow, dry_run=dry_run)
     out.item(as_json(done), _told(out.terminal, done))
 

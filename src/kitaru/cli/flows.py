@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from kitaru.cli import words
-from kitaru.cli.arguments import FlowName
+from kitaru.cli.arguments import FlowName, Number
 from kitaru.cli.output import Output, command
 from kitaru.cli.report import expects
 from kitaru.cli.terminal import Terminal, printable
 from kitaru.client.as_json import as_json
 from kitaru.client.client import KitaruClient
 from kitaru.client.deployment import Deployment
+from kitaru.client.deployments import Deployments
 
 _PAGE = 1000
 _HIDDEN = ("row", "wiring")
@@ -82,7 +83,7 @@ def _flows(terminal: Terminal, data: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 @command("show")
 @click.argument("flow", type=FlowName())
-@click.option("--version", type=click.IntRange(1), help="The version. Default: the one that `default` points to.")
+@click.option("--version", type=Number(1), help="The version. Default: the one that `default` points to.")
 @click.option("--tag", help="A tag that points to the version.")
 def show(out: Output, flow: str, version: int | None, tag: str | None) -> None:
     """Show what an invocation of a flow would run."""
@@ -92,7 +93,7 @@ def show(out: Output, flow: str, version: int | None, tag: str | None) -> None:
 
 @command("tag")
 @click.argument("flow", type=FlowName())
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=Number(1))
 @click.argument("tag")
 @click.option("--exclusive", is_flag=True, default=None, help="The tag is at one version only, and moves here.")
 def tag(out: Output, flow: str, version: int, tag: str, exclusive: bool | None) -> None:
@@ -103,7 +104,7 @@ def tag(out: Output, flow: str, version: int, tag: str, exclusive: bool | None) 
 
 @command("untag")
 @click.argument("flow", type=FlowName())
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=Number(1))
 @click.argument("tag")
 def untag(out: Output, flow: str, version: int, tag: str) -> None:
     """Remove a tag from a version."""
@@ -113,14 +114,25 @@ def untag(out: Output, flow: str, version: int, tag: str) -> None:
 
 @command("list")
 @click.argument("flow", type=FlowName(), required=False)
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
-def list_deployments(out: Output, flow: str | None, limit: int) -> None:
+@click.option("--limit", type=Number(1, 1000), default=20, show_default=True, help="How many at most.")
+@click.option("--after", metavar="FLOW:VERSION", help="Go on behind this one: `next` of the page before.")
+def list_deployments(out: Output, flow: str | None, limit: int, after: str | None) -> None:
     """List versions, of one flow or of all; the newest first."""
-    found = KitaruClient().deployments.list(flow, limit=limit)
-    out.items([deployment_as_json(one) for one in found], _versions(out.terminal, found))
+    deployments = KitaruClient().deployments
+    found = deployments.list(flow, limit=limit + 1, after=None if after is None else _named(deployments, after))
+    page = found[:limit]
+    more = f"{page[-1].flow}:{page[-1].version}" if len(found) > limit else None
+    out.items([deployment_as_json(one) for one in page], _versions(out.terminal, page, more), next=more)
 
 
-def _versions(terminal: Terminal, found: Sequence[Deployment]) -> Iterator[str]:
+def _named(deployments: Deployments, text: str) -> Deployment:
+    flow, _, version = text.rpartition(":")
+    if not flow or not version.isdecimal():
+        raise click.UsageError(f"--after: {text!r}: FLOW:VERSION is expected, as `next` of the page before has it.")
+    return deployments.get(flow, version=int(version))
+
+
+def _versions(terminal: Terminal, found: Sequence[Deployment], more: str | None) -> Iterator[str]:
     if not found:
         yield "nothing is deployed"
         return
@@ -136,11 +148,13 @@ def _versions(terminal: Terminal, found: Sequence[Deployment]) -> Iterator[str]:
         for one in found
     ]
     yield from words.table(terminal, ("flow", "version", "deployed", "source", "commit", "tags"), rows, right=(1,))
+    if more is not None:
+        yield terminal.paint(f"there are more: --after {more}", "dim")
 
 
 @command("show")
 @click.argument("flow", type=FlowName())
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=Number(1))
 def show_deployment(out: Output, flow: str, version: int) -> None:
     """Show a version."""
     one = KitaruClient().deployments.get(flow, version=version)
@@ -149,7 +163,7 @@ def show_deployment(out: Output, flow: str, version: int) -> None:
 
 @command("delete")
 @click.argument("flow", type=FlowName())
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=Number(1))
 def delete_deployment(out: Output, flow: str, version: int) -> None:
     """Delete a version that no exclusive tag and no unfinished execution needs. Its number is not given again."""
     KitaruClient().deployments.delete(flow, version)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kitaru.cli.arguments import Image
+from kitaru.cli.arguments import Image, Target
 from kitaru.cli.output import Output, command
 from kitaru.cli.target import load_target
 from kitaru.client.client import KitaruClient
@@ -14,7 +14,7 @@ from kitaru.core.image import ImageSettings
 
 
 @command("render")
-@click.argument("target", required=False)
+@click.argument("target", type=Target(), required=False)
 @click.option("--image", type=Image(), help="Settings that are to count: a base image, or a JSON object of settings.")
 def render(out: Output, target: str | None, image: Any) -> None:
     """Print a Dockerfile for the image of a flow; without TARGET, for that of the project.

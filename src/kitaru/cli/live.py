@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from kitaru.cli import words
-from kitaru.cli.calls import BAR, SIGNS, bar, label, state, told
+from kitaru.cli.calls import BAR, SIGNS, Child, bar, label, state, told
 from kitaru.cli.look import log_line, progress_told
-from kitaru.cli.report import question
+from kitaru.cli.report import open_questions, question
 from kitaru.cli.terminal import Terminal, columns, cut, pad, printable
 from kitaru.core.event import Event, EventKind
 from kitaru.core.execution import CheckpointCall, Execution
 from kitaru.core.log_entry import LogEntry
-from kitaru.core.states import CallKind, Status, WaitStatus
+from kitaru.core.states import CallKind, Status
+from kitaru.core.wait import Wait
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _UP, _CLEAR_DOWN, _HIDE, _SHOW = "\x1b[{}A", "\x1b[J", "\x1b[?25l", "\x1b[?25h"
@@ -35,13 +36,15 @@ class _Line(NamedTuple):
 class LiveView:
     """Draws on a terminal; what others print comes to ``above``, on another thread."""
 
-    def __init__(self, terminal: Terminal, *, with_logs: bool) -> None:
+    def __init__(self, terminal: Terminal, child: Child, *, with_logs: bool) -> None:
         self._terminal = terminal
+        self._child = child
         self._with_logs = with_logs
         self._lock = threading.Lock()  # guards all below: lines may come while the view is drawn
         self._drawn = 0
         self._frame = 0
         self._execution: Execution | None = None
+        self._questions: list[Wait] = []
         self._progress: dict[str, str] = {}
 
     def show(self, execution: Execution, events: list[Event], logs: list[LogEntry]) -> None:
@@ -51,6 +54,7 @@ class LiveView:
                 self._progress[event.call_id or ""] = progress_told(event)
         # Finished: the view is about to be taken away, and to read all calls once more is not worth it.
         self._execution = None if execution.status.finished else execution
+        self._questions = list(open_questions(execution, self._child))
         above = [log_line(self._terminal, entry) for entry in logs] if self._with_logs else []
         self._draw(above)
 
@@ -108,9 +112,8 @@ class LiveView:
             for group in groups:
                 cells = [pad(cell, width) for cell, width in zip(group[1:4], widths, strict=True)]
                 yield f"  {group.sign} {'  '.join(cells)}  {group.note}".rstrip()
-        for wait in execution.waits:
-            if wait.status is WaitStatus.OPEN:
-                yield from question(self._terminal, wait)
+        for wait in self._questions:
+            yield from question(self._terminal, wait)
 
     def _sign(self, status: str) -> str:
         if status in (Status.RUNNING, "running"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from kitaru.cli import words
-from kitaru.cli.arguments import ExecutionId, Time, exec_id
-from kitaru.cli.calls import told
+from kitaru.cli.arguments import ExecutionId, Number, Time, exec_id
+from kitaru.cli.calls import children_of, told
 from kitaru.cli.output import Output, command
 from kitaru.cli.report import report
 from kitaru.cli.terminal import Terminal, printable, printable_lines
@@ -25,6 +25,7 @@ from kitaru.core.statistics import ExecutionStatistics
 from kitaru.errors import KitaruNotFoundError
 
 _CALLS = 10
+_FAILURE = frozenset({"type", "message", "origin"})
 _LEVEL_COLOURS = {"stderr": "yellow", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 
 
@@ -53,17 +54,16 @@ def chooses(function: Any) -> Any:
 @chooses
 @click.option("--parent", "parent_id", type=ExecutionId(), help="Only children of this execution.")
 @click.option("--replays-of", "original_exec_id", type=ExecutionId(), help="Only replays of this execution.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@click.option("--limit", type=Number(1, 1000), default=20, show_default=True, help="How many at most.")
 @click.option("--after", help="Go on behind this id: `next` of the page before.")
 def list_(out: Output, status: Sequence[str], **given: Any) -> None:
     """List executions, newest first."""
     executions = KitaruClient().executions
     page = executions.list(status=status or None, **given)
-    if not page.items and given["flow"] is not None:
-        flows = [str(one.group["flow"]) for one in executions.statistics(group_by="flow")]
-        wanted: str = given["flow"]
-        if near := get_close_matches(wanted, flows, 1):
-            out.tell(f"Did you mean --flow {near[0]}?")
+    for option in ("flow", "stack", "tag") if not page.items else ():
+        names = [str(one.group[option]) for one in executions.statistics(group_by=option)] if given[option] else []
+        if given[option] not in names and (near := get_close_matches(given[option] or "", names, 1)):
+            out.tell(f"Did you mean --{option} {near[0]}?")
     out.items([as_json(one) for one in page], _listed(out.terminal, page.items, page.next), next=page.next)
 
 
@@ -113,21 +113,14 @@ def get(out: Output, exec_id: str, every: bool) -> None:
     client = KitaruClient()
     execution = client.executions.get(exec_id)
     data = execution_as_json(execution) if out.json else None
-    out.item(data, report(out.terminal, execution, lambda child: _get(client, child), every=every))
-
-
-def _get(client: KitaruClient, exec_id: str) -> Execution | None:
-    try:
-        return client.executions.get(exec_id)
-    except KitaruNotFoundError:
-        return None  # deleted: its parent is shown without it
+    out.item(data, report(out.terminal, execution, children_of(client), every=every))
 
 
 @command("logs")
 @exec_id()
 @click.option("--call", "call_id", help="Only those of this call.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with lines as they come, until it is finished.")
-@click.option("--after", type=click.IntRange(0), default=0, help="Only what comes behind this log_id.")
+@click.option("--after", type=Number(0), default=0, help="Only what comes behind this log_id.")
 def logs(out: Output, exec_id: str, call_id: str | None, follow: bool, after: int) -> None:
     """Show what an execution printed and logged."""
     executions = KitaruClient().executions
@@ -164,7 +157,7 @@ def log_line(terminal: Terminal, entry: LogEntry) -> str:
 @command("events")
 @exec_id()
 @click.option("--follow", "-f", is_flag=True, help="Go on with events as they come, until it is finished.")
-@click.option("--after", type=click.IntRange(0), default=0, help="Only what comes behind this event_id.")
+@click.option("--after", type=Number(0), default=0, help="Only what comes behind this event_id.")
 def events(out: Output, exec_id: str, follow: bool, after: int) -> None:
     """Show what happened in an execution."""
     found = KitaruClient().executions.events(exec_id, after=after, follow=follow)
@@ -182,10 +175,17 @@ def event_line(terminal: Terminal, event: Event) -> str:
     at = terminal.paint(f"{event.at.astimezone():%H:%M:%S}", "dim")
     ends = event.kind.value.rpartition(".")[2]
     colour = words.STATUS_COLOURS.get(ends, "dim")
-    given = [f"{key}={words.value(value)}" for key, value in event.detail.items() if value is not None]
-    detail = progress_told(event) if event.kind is EventKind.PROGRESS else "  ".join(given)
+    detail = progress_told(event) if event.kind is EventKind.PROGRESS else _detail(event.detail)
     who = f"  {printable(event.call_id)}" if event.call_id else ""
     return f"{at} {terminal.paint(event.kind.value, colour)}{who}  {terminal.paint(detail, 'dim')}".rstrip()
+
+
+def _detail(given: Mapping[str, Any]) -> str:
+    """What an event tells beside its kind; a failure as people write one."""
+    failed = given.keys() >= _FAILURE
+    parts = [words.failure(given["type"], given["message"])] if failed else []
+    rest = {key: value for key, value in given.items() if value is not None and not (failed and key in _FAILURE)}
+    return "  ".join([*parts, *(f"{key}={words.value(value)}" for key, value in rest.items())])
 
 
 def progress_told(event: Event) -> str:

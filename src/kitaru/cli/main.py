@@ -37,6 +37,7 @@ class Root(LazyGroup):
 
     def __init__(self) -> None:
         super().__init__("kitaru", COMMANDS, _HELP)
+        self.context_settings["help_option_names"] = ["-h", "--help"]  # of all commands below it too
         self.params.append(
             click.Option(
                 ["--version"],
@@ -108,8 +109,15 @@ def _name_of(param: click.Parameter) -> str:
     return max(param.opts, key=len) if isinstance(param, click.Option) else param.make_metavar(click.Context(Root()))
 
 
+def _public(kind: type[Exception]) -> str:
+    """The name under which users know an error: scripts cannot tell what only a store distinguishes."""
+    return next(one.__name__ for one in kind.__mro__ if one.__module__ == KitaruError.__module__)
+
+
 def _described(error: Exception) -> tuple[int, str, str]:
     """Exit code, type and message of an error."""
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return USAGE, "UsageError", f"{_name_of(error.param)} is missing."
     if isinstance(error, click.BadParameter) and error.param is not None and error.param.opts:
         return USAGE, "UsageError", f"{_name_of(error.param)}: {error.message}"
     if isinstance(error, click.UsageError):
@@ -117,7 +125,7 @@ def _described(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, click.ClickException):
         return error.exit_code, getattr(error, "kind", type(error).__name__), error.format_message()
     if isinstance(error, KitaruError):
-        return USAGE if isinstance(error, KitaruUsageError) else ERROR, type(error).__name__, str(error)
+        return USAGE if isinstance(error, KitaruUsageError) else ERROR, _public(type(error)), str(error)
     if isinstance(error, (TimeoutError, OSError)):
         return ERROR, type(error).__name__, str(error)
     trace = "".join(traceback.format_exception(error)).rstrip()

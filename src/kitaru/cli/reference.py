@@ -42,8 +42,7 @@ def _command(path: str, command: click.Command) -> Iterator[str]:
 
 def _names(option: click.Option, ctx: click.Context) -> str:
     names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
-    metavar = option.make_metavar(ctx).replace("INTEGER RANGE", "N").replace("FLOAT RANGE", "N")
-    return names if option.is_flag else f"{names} {_escaped(metavar)}"
+    return names if option.is_flag else f"{names} {_escaped(option.make_metavar(ctx))}"
 
 
 def _help(option: click.Option) -> str:

@@ -27,7 +27,7 @@ def report(terminal: Terminal, execution: Execution, child: Child, *, every: boo
         yield ""
         yield from calls
     yield from _drift(terminal, execution)
-    yield from ending(terminal, execution)
+    yield from ending(terminal, execution, child)
 
 
 def headline(terminal: Terminal, execution: Execution) -> str:
@@ -64,7 +64,7 @@ def _drift(terminal: Terminal, execution: Execution) -> Iterator[str]:
         yield f"  … {len(execution.drift) - _MOST_DRIFT:,} more"
 
 
-def ending(terminal: Terminal, execution: Execution) -> Iterator[str]:
+def ending(terminal: Terminal, execution: Execution, child: Child) -> Iterator[str]:
     """How it stands: its result, its failure, its questions, and the command that goes on from there."""
     if execution.status is Status.COMPLETED:
         text = printable_lines(words.result(execution.plain_result()))
@@ -74,10 +74,19 @@ def ending(terminal: Terminal, execution: Execution) -> Iterator[str]:
             yield terminal.paint(f"  … {len(text) - _MOST_SHOWN:,} more characters: -o json shows all", "dim")
     elif execution.status is Status.FAILED:
         yield from _failure(terminal, execution)
-    for wait in execution.waits:
-        if wait.status is WaitStatus.OPEN:
-            yield ""
-            yield from question(terminal, wait)
+    for wait in open_questions(execution, child):
+        yield ""
+        yield from question(terminal, wait)
+
+
+def open_questions(execution: Execution, child: Child) -> Iterator[Wait]:
+    """What an execution has asked, and the flows that it has started."""
+    if not execution.status.finished:
+        yield from (wait for wait in execution.waits if wait.status is WaitStatus.OPEN)
+    for call in execution.checkpoints if execution.status is Status.WAITING else ():
+        inner = child(call.child_exec_id) if call.child_exec_id and call.ended_at is None else None
+        if inner is not None:
+            yield from open_questions(inner, child)
 
 
 def _failure(terminal: Terminal, execution: Execution) -> Iterator[str]:
@@ -93,15 +102,24 @@ def _failure(terminal: Terminal, execution: Execution) -> Iterator[str]:
 
 
 def question(terminal: Terminal, wait: Wait) -> Iterator[str]:
-    """An open question, and how to answer it."""
-    asked = printable(wait.question or "Continue?")
-    yield f"  {terminal.paint('‖', 'yellow')} {terminal.paint(printable(wait.wait_id), 'bold')}: {asked}"
+    """An open question, and how to answer it from another terminal."""
+    yield from asked(terminal, wait)
+    which = f"{wait.exec_id} --wait {wait.wait_id}"
+    if wait.schema is None:
+        yield hint(terminal, "Continue", f"kitaru executions input {which}", indent=4)
+        yield hint(terminal, "Abort", f"kitaru executions abort {which}", indent=4)
+    else:
+        yield hint(terminal, "Answer", f"kitaru executions input {which} --value '{sample(wait.schema)}'", indent=4)
+
+
+def asked(terminal: Terminal, wait: Wait) -> Iterator[str]:
+    """An open question, and what it expects."""
+    text = printable(wait.question or "Continue?")
+    yield f"  {terminal.paint('‖', 'yellow')} {terminal.paint(printable(wait.wait_id), 'bold')}: {text}"
     facts = [f"asked {words.ago(wait.opened_at)}", f"expects {expects(wait.schema)}"]
     if wait.expires_at is not None:
         facts.append(f"its default counts {words.ago(wait.expires_at)}")
     yield terminal.paint(f"    {' · '.join(facts)}", "dim")
-    example = "" if wait.schema is None else f" --value '{sample(wait.schema)}'"
-    yield hint(terminal, "Answer", f"kitaru executions input {wait.exec_id} --wait {wait.wait_id}{example}", indent=4)
 
 
 def hint(terminal: Terminal, text: str, command: str, *, indent: int = 2) -> str:

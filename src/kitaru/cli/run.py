@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kitaru.cli.arguments import Image, Json, StackName
+from kitaru.cli.arguments import Image, Json, Number, StackName, Target
 from kitaru.cli.output import Output, command
 from kitaru.cli.report import hint
 from kitaru.cli.target import check_against, load_target
@@ -18,16 +18,16 @@ waits = click.option("--wait", "-w", is_flag=True, help="Wait until it is finish
 
 
 @command("run")
-@click.argument("target")
+@click.argument("target", type=Target())
 @click.option("--input", "-i", "inputs", type=Json(must_be_object=True), default="{}",
               help="The flow's arguments as a JSON object; - reads stdin, @file a file.")  # fmt: skip
 @click.option("--stack", type=StackName(), help="Where it runs.")
-@click.option("--retries", type=click.IntRange(0), help="How often its body may run again.")
+@click.option("--retries", type=Number(0), help="How often its body may run again.")
 @click.option("--cache/--no-cache", default=None, help="Whether results of earlier executions may be reused.")
 @click.option("--image", type=Image(), help="Its environment: a base image, or a JSON object of settings.")
 @click.option("--id", "execution_id", help="An id of your own. The same id again means the same execution.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; repeatable.")
-@click.option("--priority", type=int, help="The higher goes first where executions wait for a place. Default: 0.")
+@click.option("--priority", type=Number(), help="The higher goes first where executions wait for a place. Default: 0.")
 @waits
 def run(out: Output, target: str, inputs: dict[str, Any], wait: bool, **options: Any) -> int:
     """Run a flow from its source: TARGET is file.py:flow or module:flow.
@@ -56,4 +56,4 @@ def finish(out: Output, client: KitaruClient, handle: FlowHandle[Any], *, wait: 
     except KeyboardInterrupt:
         out.tell(hint(out.beside, "It is kept, and goes on with", f"kitaru executions resume {handle.exec_id}"))
         raise
-    return tell_end(out, client.executions.get(handle.exec_id))
+    return tell_end(out, client, handle.exec_id)

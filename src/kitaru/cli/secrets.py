@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from kitaru.cli import words
+from kitaru.cli.arguments import SecretName
 from kitaru.cli.output import Output, command
 from kitaru.cli.terminal import Terminal
 from kitaru.client.as_json import as_json
@@ -18,7 +19,7 @@ from kitaru.errors import KitaruNotFoundError
 
 
 @command("set")
-@click.argument("name")
+@click.argument("name", type=SecretName())
 @click.argument("value", nargs=-1, metavar="")
 @click.option("--from-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Read the value from a file; one line end at its end is not part of it.")  # fmt: skip
@@ -58,7 +59,7 @@ def _listed(terminal: Terminal, secrets: Sequence[Secret]) -> Iterator[str]:
 
 
 @command("show")
-@click.argument("name")
+@click.argument("name", type=SecretName())
 @click.option("--reveal", is_flag=True, help="Show the value too.")
 def show(out: Output, name: str, reveal: bool) -> None:
     """Show a secret: when it was set, and with --reveal its value."""
@@ -73,7 +74,7 @@ def show(out: Output, name: str, reveal: bool) -> None:
 
 
 @command("delete")
-@click.argument("name")
+@click.argument("name", type=SecretName())
 def delete(out: Output, name: str) -> None:
     """Delete a secret."""
     KitaruClient().secrets.delete(name)

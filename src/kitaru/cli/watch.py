@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from kitaru.cli import words
 from kitaru.cli.arguments import exec_id
 from kitaru.cli.ask import ask
+from kitaru.cli.calls import Child, children_of
 from kitaru.cli.live import LiveView
 from kitaru.cli.look import event_line, log_line
 from kitaru.cli.output import OK, UNSUCCESSFUL, Output, command
-from kitaru.cli.report import ending, headline, hint, question
+from kitaru.cli.report import ending, headline, hint, open_questions, question
 from kitaru.cli.screen import own_screen
 from kitaru.cli.terminal import Terminal, printable_lines
 from kitaru.client.as_json import execution_as_json
@@ -20,10 +22,14 @@ from kitaru.client.client import KitaruClient
 from kitaru.core.event import Event, EventKind
 from kitaru.core.execution import Execution
 from kitaru.core.log_entry import LogEntry
-from kitaru.core.states import Status, WaitStatus
+from kitaru.core.states import Status
 from kitaru.core.wait import Wait
 
+Key = tuple[str, str]
+"""Of a question: its execution, and its name there."""
+
 _PAUSE = 0.1
+_LOOK_SECONDS = 1.0
 _SHARE = 5
 """Reading takes at most one part in so many of the time, however large an execution is."""
 
@@ -47,10 +53,11 @@ class View(Protocol):
 class PlainView:
     """A line per event and per log line."""
 
-    def __init__(self, terminal: Terminal, *, with_logs: bool) -> None:
+    def __init__(self, terminal: Terminal, child: Child, *, with_logs: bool) -> None:
         self._terminal = terminal
+        self._child = child
         self._with_logs = with_logs
-        self._asked: set[str] = set()
+        self._asked: set[Key] = set()
 
     def show(self, execution: Execution, events: list[Event], logs: list[LogEntry]) -> None:
         lines = [
@@ -60,10 +67,9 @@ class PlainView:
             lines += [(entry.at, log_line(self._terminal, entry)) for entry in logs]
         for _, line in sorted(lines, key=lambda one: one[0]):
             self._terminal.line(line)
-        waits = execution.waits if execution.status is Status.WAITING else ()  # they cost a look at all calls
-        for wait in waits:
-            if wait.status is WaitStatus.OPEN and wait.wait_id not in self._asked:
-                self._asked.add(wait.wait_id)
+        for wait in _questions(execution, self._child):
+            if _key(wait) not in self._asked:
+                self._asked.add(_key(wait))
                 for line in question(self._terminal, wait):
                     self._terminal.line(line)
         self._terminal.flush()
@@ -85,7 +91,7 @@ def watch(out: Output, exec_id: str) -> int:
     client = KitaruClient()
     execution = client.executions.get(exec_id)
     follow(out, client, execution.exec_id, logs=True)
-    return tell_end(out, client.executions.get(execution.exec_id))
+    return tell_end(out, client, execution.exec_id)
 
 
 def follow(
@@ -104,17 +110,17 @@ def follow(
     if out.json:
         _follow(client, exec_id, _NoView())
     elif not out.beside.is_terminal:
-        _follow(client, exec_id, PlainView(out.beside, with_logs=logs), after=after)
+        _follow(client, exec_id, PlainView(out.beside, children_of(client), with_logs=logs), after=after)
     else:
         out.divert()
         with own_screen() as screen:
-            view = LiveView(screen.terminal, with_logs=logs)
+            view = LiveView(screen.terminal, children_of(client), with_logs=logs)
             screen.show = view.above
-            asked: set[str] = set()
+            asked: set[Key] = set()
             try:
                 while wait := _follow(client, exec_id, view, passed=asked if asks and sys.stdin.isatty() else None):
                     view.end()
-                    asked.add(wait.wait_id)
+                    asked.add(_key(wait))
                     ask(screen.terminal, client, wait, by=None)
             finally:
                 view.end()
@@ -134,14 +140,14 @@ class _NoView:
 
 
 def _follow(
-    client: KitaruClient, exec_id: str, view: View, *, passed: set[str] | None = None, after: int = 0
+    client: KitaruClient, exec_id: str, view: View, *, passed: set[Key] | None = None, after: int = 0
 ) -> Wait | None:
     """Show an execution until it is finished, or asks something that is to be asked here: what is not in ``passed``."""
-    executions = client.executions
+    executions, child = client.executions, children_of(client)
     handle = executions.handle(exec_id)
     event_id, log_id = after, 0
     shown: Status | None = None
-    not_before = 0.0
+    not_before = look_again = 0.0
     while True:
         status = handle.status
         if status.finished or time.monotonic() >= not_before:
@@ -150,10 +156,12 @@ def _follow(
             logs = list(executions.logs(exec_id, after=log_id))
             event_id = events[-1].event_id if events else event_id
             log_id = logs[-1].log_id if logs else log_id
-            if events or logs or shown is not status:
+            # What a flow that it waits for asks is no event of its own.
+            if events or logs or shown is not status or (status is Status.WAITING and began >= look_again):
+                look_again = began + _LOOK_SECONDS
                 execution = executions.get(exec_id)
                 view.show(execution, events, logs)
-                wait = None if passed is None else _to_ask(execution, passed)
+                wait = None if passed is None else _to_ask(execution, child, passed)
                 if wait is not None:
                     return wait
                 shown = status
@@ -164,14 +172,22 @@ def _follow(
         time.sleep(_PAUSE)
 
 
-def _to_ask(execution: Execution, passed: set[str]) -> Wait | None:
-    if execution.status is not Status.WAITING:
-        return None
-    return next((one for one in execution.waits if one.status is WaitStatus.OPEN and one.wait_id not in passed), None)
+def _to_ask(execution: Execution, child: Child, passed: set[Key]) -> Wait | None:
+    return next((one for one in _questions(execution, child) if _key(one) not in passed), None)
 
 
-def tell_end(out: Output, execution: Execution) -> int:
+def _questions(execution: Execution, child: Child) -> Iterable[Wait]:
+    """Nothing while it still works: a look at all calls costs too much for that."""
+    return open_questions(execution, child) if execution.status is Status.WAITING else ()
+
+
+def _key(wait: Wait) -> Key:
+    return wait.exec_id, wait.wait_id
+
+
+def tell_end(out: Output, client: KitaruClient, exec_id: str) -> int:
     """How it ended: the result to stdout, all else beside it; the exit code."""
+    execution = client.executions.get(exec_id)
     if execution.status is Status.COMPLETED:
         out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
         result = execution.plain_result()
@@ -179,7 +195,7 @@ def tell_end(out: Output, execution: Execution) -> int:
         out.item(execution_as_json(execution) if out.json else None, [shown])
         return OK
     out.tell(f"{headline(out.beside, execution)}{_took(execution)}")
-    for line in ending(out.beside, execution):
+    for line in ending(out.beside, execution, children_of(client)):
         out.tell(line)
     if execution.status is Status.PENDING:
         out.tell(hint(out.beside, "It is left to workers", f"kitaru worker --stack {execution.stack}"))

@@ -9,7 +9,7 @@ import click
 from kitaru.cli import words
 from kitaru.cli.arguments import exec_id
 from kitaru.cli.output import Output, command
-from kitaru.cli.terminal import Terminal, printable, printable_lines
+from kitaru.cli.terminal import Terminal, printable
 from kitaru.client.as_json import as_json
 from kitaru.client.client import KitaruClient
 from kitaru.core.explanation import Explanation
@@ -42,7 +42,7 @@ def _told(terminal: Terminal, found: Explanation) -> Iterator[str]:
     call = f" {printable(found.call_id)}" if found.call_id else ""
     yield f"{terminal.paint(found.exec_id + call, 'bold')}  {words.status(terminal, found.status)}"
     for reason in found.reasons:
-        yield from (f"  {line}" for line in printable_lines(reason.text).splitlines())
+        yield from words.wrapped(terminal, reason.text)
         for change in reason.changes:
             was, now = (printable(side or "absent")[:_VALUE] for side in (change.recorded, change.given))
             yield f"    {printable(change.input)}: {terminal.paint(was, 'red')} → {terminal.paint(now, 'green')}"

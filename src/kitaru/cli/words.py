@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kitaru.cli.terminal import Terminal, columns, cut, pad, printable
+from kitaru.cli.terminal import Terminal, columns, cut, pad, printable, printable_lines
 
 STATUS_COLOURS = {
     "completed": "green",
@@ -75,6 +76,21 @@ def moment(at: datetime, now: datetime | None = None) -> str:
     if here.date() == today.date():
         return f"{here:%H:%M:%S}"
     return f"{here:%d %b %H:%M}" if here.year == today.year else f"{here:%d %b %Y}"
+
+
+def failure(kind: str, message: str) -> str:
+    """A failure on one line: ``ValueError: what it says``."""
+    name, said = kind.rpartition(":")[2], printable(message)
+    return f"{name}: {said}" if said else name
+
+
+def wrapped(terminal: Terminal, text: str, indent: int = 2) -> Iterable[str]:
+    """Sentences, broken between words where a terminal is too narrow for them."""
+    for line in printable_lines(text).splitlines():
+        margin = " " * (indent + len(line) - len(line.lstrip()))
+        room = terminal.width - len(margin) if terminal.is_terminal else len(line) + 1
+        yield from (f"{margin}{part}" for part in textwrap.wrap(line.lstrip(), max(room, 20), break_long_words=False,
+                                                                break_on_hyphens=False))  # fmt: skip
 
 
 def value(data: Any, width: int | None = None) -> str:

@@ -239,11 +239,10 @@ class Line:
                 self._settle(waiting)  # it was deleted: nothing bounds the execution any more
             elif wrong is not None:
                 near = get_close_matches(wrong, names, 1)
-                hint = f"did you mean {near[0]!r}?" if near else "Define it"
-                where = "kitaru.configure(limits=...), [tool.kitaru.limits] or KitaruClient().limits.set(...)"
+                hint = f"; did you mean {near[0]!r}?" if near else "."
                 waiting.error = KitaruUsageError(
-                    f"{waiting.ask.call_id}: there is no limit {wrong!r}; {hint}"
-                    + (f" Limits are defined with {where}." if near else f" with {where}.")
+                    f"{waiting.ask.call_id}: there is no limit {wrong!r}{hint} Limits are defined with "
+                    "kitaru.configure(limits=...), [tool.kitaru.limits] or KitaruClient().limits.set(...)."
                 )
                 self._settle(waiting)
 

@@ -98,7 +98,8 @@ def _open_wait(wiring: Wiring, row: ExecutionRow, wanted: str | None) -> WaitRow
         near = get_close_matches(wanted, [one.wait_id for one in waits], 1)
         hint = f" Did you mean {near[0]!r}?" if near else f" It has {', '.join(one.wait_id for one in waits)}."
         raise KitaruNotFoundError(f"execution {row.execution_id} has no wait {wanted!r}.{hint}")
-    raise KitaruStateError(f"execution {row.execution_id} is {row.status} and has asked nothing.")
+    hint = f" What it waits for says: kitaru why {row.execution_id}" if row.status is Status.WAITING else ""
+    raise KitaruStateError(f"execution {row.execution_id} is {row.status} and has asked nothing.{hint}")
 
 
 def _closed(row: ExecutionRow, wait: WaitRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from kitaru.core.ports import Blobs, ExecutionFilter
 from kitaru.core.resume_plan import ResumePlan, ResumeStep, Step, Verdict
@@ -12,9 +13,10 @@ from kitaru.core.states import CallStatus, Status
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.engine.dry_run import DryOutcome, Reached, dry_run
 from kitaru.engine.memo import Decision, decide
-from kitaru.errors import KitaruStateError
+from kitaru.errors import KitaruNotFoundError, KitaruStateError
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
+from kitaru.services.statistics import statistics
 from kitaru.services.wiring import Wiring
 from kitaru.values import ValueCodec
 
@@ -30,7 +32,12 @@ def check(wiring: Wiring, flow: str, definition: FlowDefinition | None) -> Itera
         wiring: The process.
         flow: The flow's name.
         definition: The flow as it is now; None loads what each execution was started from.
+
+    Raises:
+        KitaruNotFoundError: Only the name is given, and neither an execution nor a deployment has it.
     """
+    if definition is None:
+        _check_is_known(wiring, flow)
     after = None
     where = ExecutionFilter(flow=flow, statuses=_UNFINISHED)
     while True:
@@ -40,6 +47,21 @@ def check(wiring: Wiring, flow: str, definition: FlowDefinition | None) -> Itera
         if len(rows) < _PAGE:
             return
         after = rows[-1].execution_id
+
+
+def _check_is_known(wiring: Wiring, flow: str) -> None:
+    if wiring.store.executions.list(ExecutionFilter(flow=flow), limit=1, after=None):
+        return
+    ran = (str(one.group["flow"]) for one in statistics(wiring, ExecutionFilter(), "flow", "count"))
+    known = {*ran, *(name for _, name in wiring.store.deployments.flows())}
+    if flow not in known:
+        near = get_close_matches(flow, known, 3)
+        hint = (
+            f"did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else f"known are {', '.join(sorted(known)) or 'none'}."
+        )
+        raise KitaruNotFoundError(f"no execution and no deployment is of a flow {flow!r}; {hint}")
 
 
 def resume_plan(wiring: Wiring, execution_id: str) -> ResumePlan:

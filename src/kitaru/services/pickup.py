@@ -76,6 +76,8 @@ class Pickup:
         self._next_due: Microseconds | None = None
         self.has_orphans_left = takes is not NOTHING
         """True until a sweep has found a place for all orphans."""
+        self.may_have_woken = False
+        """True where a child has ended here since the last look of a process that ends."""
 
     @property
     def wants_hints(self) -> bool:

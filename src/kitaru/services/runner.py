@@ -260,6 +260,8 @@ class Runner:
                 self.pickup.parked_here(active.row.execution_id)
             if outcome is not None and outcome.unwritten is not None:
                 self.unsettled.end_refused(active, outcome.unwritten)
+            if active.row.parent_id is not None:
+                self.pickup.may_have_woken = True
             if self._active.get(active.row.execution_id) is active:
                 del self._active[active.row.execution_id]
         if active.counted:
@@ -370,7 +372,7 @@ class Runner:
         self._patient = False
 
     def drain(self) -> None:
-        """Let running flows finish (S1.6), and the orphans that this process was to pick up first.
+        """Let running flows finish (S1.6), and what this process is to go on with before it ends.
 
         A cancelled execution has finished already. Its body gets a moment to clean up; one that hangs in
         a call cannot hold the process.
@@ -378,18 +380,27 @@ class Runner:
         if self._heartbeat is None:  # not a runner any more: what it still runs is anybody's
             return
         try:
-            while (self._swept_before_the_end() or self._active) and self._patient and self._leaving is None:
+            while (self._picked_up_before_the_end() or self._active) and self._patient and self._leaving is None:
                 self._wait_for_active()
         except KeyboardInterrupt:
             self.interrupted()
             raise
 
-    def _swept_before_the_end(self) -> bool:
-        """Look for orphans that nobody had a place for, or time: this process may end before its first heartbeat."""
-        if not self.pickup.has_orphans_left:
+    def _picked_up_before_the_end(self) -> bool:
+        """Look for what there was no place for, or no time: this process may end before its next heartbeat.
+
+        That is orphans, and the parent of a child that ended here, for which nobody else may live.
+        """
+        pickup = self.pickup
+        if not (pickup.has_orphans_left or pickup.may_have_woken):
             return False
         with contextlib.suppress(KitaruStoreError):  # they are left to the next process
-            self.sweep()
+            if pickup.may_have_woken:
+                pickup.may_have_woken = False
+                pickup.changed()
+                pickup.go_on()
+            if pickup.has_orphans_left:
+                self.sweep()
             return bool(self._active)
         return False
 
