@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.shell import COMMAND, Shell
+from tests.cli.shell import COMMAND, PATIENCE, Shell
 
 
 def test_get_draws_the_calls_as_a_tree_with_a_bar_for_each_duration(shell: Shell) -> None:
@@ -206,6 +206,20 @@ def test_a_store_out_of_reach_is_told_in_a_sentence_and_under_a_public_name(shel
     assert error["type"] == "KitaruStoreError"
     assert "No such file or directory. Check that the server runs there" in error["message"]
     assert "hunter2" not in error["message"]
+
+
+def test_a_closed_stdout_and_odd_columns_are_no_error(shell: Shell) -> None:
+    shell.env["COLUMNS"] = "wide"
+    shell.run("run", "agent.py:fan", "-i", '{"count": 2}', "--id", "f")
+    assert "unit_2" in shell.run("executions", "get", "f").out
+    closed = subprocess.run(
+        ["/bin/sh", "-c", f"exec {COMMAND} run agent.py:fan -i '{{\"count\": 2}}' --id g >&-"],
+        cwd=shell.folder, env=shell.env, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert closed.returncode == 0
+    assert "completed" in closed.stderr
+    assert "Traceback" not in closed.stderr
+    assert shell.item("executions", "get", "g")["result"] == 1
 
 
 def test_a_stack_or_tag_that_nothing_has_gets_the_nearest_one(shell: Shell) -> None:

@@ -185,6 +185,34 @@ def test_a_worker_runs_what_was_left_to_it_and_ends_in_good_order(shell: Shell) 
     assert worker.returncode == 0
 
 
+def test_s6_3_a_module_that_configures_its_limits_is_loaded_by_processes_that_have_a_store_already(
+    shell: Shell,
+) -> None:
+    shell.write(
+        "bounded.py",
+        """
+        import kitaru
+
+        kitaru.configure(limits={"api": {"at_once": 1}}, store="sqlite:///elsewhere.db", max_threads=8)
+
+
+        @kitaru.checkpoint(limit="api", cache=False)
+        def call():
+            return 1
+
+
+        @kitaru.flow
+        def bounded():
+            return call()
+        """,
+    )
+    shell.env["KITARU_STORE"] = f"sqlite:///{shell.folder / 'elsewhere.db'}"
+    shell.run("stack", "create", "apart", "--kind", "process")
+    assert shell.item("run", "bounded.py:bounded", "--stack", "apart", "--id", "a")["result"] == 1
+    assert [one["name"] for one in shell.run("limits", "-o", "json").data["items"]] == ["api"]
+    assert shell.item("executions", "replay", "a", "--from", "call")["result"] == 1
+
+
 def test_an_execution_in_a_child_process_prints_beside_the_answer_too(shell: Shell) -> None:
     shell.run("stack", "create", "apart", "--kind", "process")
     done = shell.run("run", "agent.py:research", "-i", '{"topic": "owls"}', "--stack", "apart", "--id", "c")

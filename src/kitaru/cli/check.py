@@ -36,7 +36,8 @@ def check(out: Output, flow: str, fail_on: str | None) -> int:
     """
     out.divert()
     see_project()
-    plans = KitaruClient().deployments.check(load_target(flow) if ":" in flow or flow.endswith(".py") else flow)
+    checked = load_target(flow) if ":" in flow or flow.endswith(".py") else flow
+    plans = KitaruClient().deployments.check(checked)
     out.items(as_json(plans), _told(out.terminal, plans))
     failing = [one for one in plans if fail_on is not None and _fails(one, fail_on)]
     if failing:

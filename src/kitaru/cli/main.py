@@ -54,6 +54,10 @@ def main() -> NoReturn:
     """Run the command that the arguments of this process name, and end it with the exit code."""
     argv = sys.argv[1:]
     root = Root()
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # whoever started this has closed it: no file of ours is to take its number
+            lowest = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(lowest, mode, encoding="utf-8", closefd=False))
     if instruction := os.environ.get("_KITARU_COMPLETE"):
         from click.shell_completion import shell_complete  # noqa: PLC0415  # only while somebody presses Tab
 

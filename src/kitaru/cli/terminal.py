@@ -10,7 +10,7 @@ from typing import TextIO
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_ASCII = str.maketrans("✓✗◌↺◷‖▸·…→├└│─█░━", "+x.<t=> .>|`|-#.-")
+_ASCII = str.maketrans("✓✗◌↺◷‖▸·…→├└│─█░━✦⚙▏▎▍▌▋▊▉⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "+x.<t=> .>|`|-#.-*o:::::::**********")
 MOST_COLUMNS = 120
 """Wider lines are hard to follow with the eye."""
 
@@ -46,7 +46,8 @@ class Terminal:
         try:
             return os.get_terminal_size(self._stream.fileno())
         except (OSError, ValueError):  # no terminal
-            return os.terminal_size((int(os.environ.get("COLUMNS") or 100), 24))
+            given = os.environ.get("COLUMNS", "")
+            return os.terminal_size((int(given) if given.isdecimal() else 100, 24))
 
     def paint(self, text: str, *styles: str) -> str:
         """The text in a colour, or in several styles; unchanged where there are none."""

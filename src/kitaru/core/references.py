@@ -70,6 +70,11 @@ def can_be_found(reference: str) -> bool:
     return not is_local(qualname) and module != _MAIN
 
 
+def importing() -> bool:
+    """True while a module is imported to find something in it: for an execution that this process goes on with."""
+    return _importing.get() is not None
+
+
 def check_not_importing(what: str) -> None:
     """Refuse to start a flow in a module that is being imported to find something in it.
 

@@ -146,12 +146,20 @@ class Line:
 
     def declare(self) -> None:
         """Write the limits of this process's configuration, unless the store has them so or set by hand."""
-        known = {row.name: row for row in self._store.limits.list()} if self._declared else {}
-        for row in self._declared:
+        declared = self._declared
+        known = {row.name: row for row in self._store.limits.list()} if declared else {}
+        for row in declared:
             present = known.get(row.name)
             if present is None or (present.declared and present != row):
                 self._store.limits.set(row)
-        self._declared = ()
+        with self._lock:
+            self._declared = tuple(row for row in self._declared if row not in declared)  # more may have come
+
+    def also_declare(self, rows: Iterable[LimitRow]) -> None:
+        """This process's configuration has further limits, or others: a module that was loaded late has them."""
+        with self._lock:
+            self._declared = (*self._declared, *rows)
+        self.forget()
 
     def end(self) -> None:
         """Stop; nobody waits any more."""

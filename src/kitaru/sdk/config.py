@@ -14,6 +14,7 @@ from typing import Any
 
 from kitaru.core.image import ImageSettings
 from kitaru.core.limit import check_priority, parse_limits
+from kitaru.core.references import importing
 from kitaru.core.retry import check_retries
 from kitaru.core.stack import LOCAL
 from kitaru.core.tags import check_tags
@@ -61,7 +62,8 @@ def configure(
 
     Raises:
         KitaruUsageError: A value is wrong, or a setting of the store comes too late, because this
-            process has used its store already.
+            process has used its store already. In a module that a worker loads for one of its flows, such
+            settings say nothing: the worker's hold there.
     """
     owner = "kitaru.configure()"
     if retries is not None:
@@ -72,6 +74,7 @@ def configure(
         "retries": retries,
         "cache": cache,
         "image": None if image is None else ImageSettings.parse(image, owner),
+        "limits": None if limits is None else parse_limits(limits, owner),
     }
     of_store: dict[str, Any] = {
         "home": None if home is None else str(home),
@@ -80,10 +83,11 @@ def configure(
         "allow_pickle": allow_pickle,
         "max_threads": None if max_threads is None else positive(max_threads, "max_threads"),
         "max_flows": None if max_flows is None else positive(max_flows, "max_flows"),
-        "limits": None if limits is None else parse_limits(limits, owner),
     }
-    late = [name for name, value in of_store.items() if value is not None]
-    if late and process.in_use():
+    late = [name for name, value in of_store.items() if value is not None] if process.in_use() else []
+    if late and importing():
+        of_store = {}  # a module that was loaded for one of its flows: the process that runs it has a store already
+    elif late:
         raise KitaruUsageError(
             f"kitaru.configure({late[0]}=...) comes too late: this process has opened its store already. "
             "Call it before the first .run() or KitaruClient()."

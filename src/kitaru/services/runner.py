@@ -225,6 +225,8 @@ class Runner:
             active.outcome = Outcome(None)
             self._ended(active)
         else:
+            if row.status is Status.RUNNING:  # said aloud: this process may go on for longer than its user expects
+                _log.warning("execution %s of flow %s goes on here: its process is gone", row.execution_id, row.flow)
             active.claimed(claimed)
             self._run(active)
 

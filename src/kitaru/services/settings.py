@@ -33,6 +33,13 @@ PROJECT_KEYS: Mapping[str, type | tuple[type, ...]] = {
 }
 """The keys of ``[tool.kitaru]`` in ``pyproject.toml``, and the types of their values."""
 
+_EXPECTED: Mapping[type | tuple[type, ...], str] = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    dict: "a table",
+    (str, dict): "a text or a table",
+}
 _SQLITE = "sqlite:///"
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -199,7 +206,9 @@ def _project_settings(folder: str) -> Mapping[str, Any]:
             raise KitaruUsageError(f"{file}: [tool.kitaru] has no key {key!r}; {hint}")
         kind = PROJECT_KEYS[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise KitaruUsageError(f"{file}: [tool.kitaru] {key} = {value!r} has the wrong type.")
+            raise KitaruUsageError(
+                f"{file}: [tool.kitaru] {key} = {value!r} has the wrong type: {_EXPECTED[kind]} is expected."
+            )
     return {key: _checked(key, value, file) for key, value in table.items()}
 
 

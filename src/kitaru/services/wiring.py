@@ -64,7 +64,7 @@ class Wiring:
             values=self.values,
             committer=self.committer,
             pool=Pool(settings.max_threads),
-            line=Line(self.store, _declared(settings)),
+            line=Line(self.store, _declared(settings.limits)),
             clock=self.clock,
             ids=self.ids,
             code_digest=code_digest,
@@ -110,10 +110,10 @@ class Wiring:
         self.store.close()
 
 
-def _declared(settings: Settings) -> tuple[LimitRow, ...]:
+def _declared(limits: Mapping[str, Mapping[str, int]]) -> tuple[LimitRow, ...]:
     return tuple(
         LimitRow(name, bounds.get("at_once"), bounds.get("per_minute"), declared=True)
-        for name, bounds in settings.limits.items()
+        for name, bounds in limits.items()
     )
 
 
@@ -155,8 +155,10 @@ def install(new: Wiring) -> None:
 
 
 def configure(values: Mapping[str, Any]) -> None:
-    """Change what ``kitaru.configure`` has set; settings of the store take effect for a new wiring."""
+    """Change what ``kitaru.configure`` has set; settings of the store take effect for a new wiring, limits at once."""
     overrides.update(values)
+    if _wiring is not None and values.get("limits"):
+        _wiring.shared.line.also_declare(_declared(values["limits"]))
 
 
 def reset() -> None:
