@@ -90,7 +90,7 @@ COMMANDS: Mapping[str, Entry] = {
     "check": Entry("Say what the code at hand would make of unfinished executions.", "kitaru.cli.check:check"),
     "image": Entry("Work with images.", commands=IMAGE),
     "secrets": Entry("Keep secrets, encrypted.", commands=SECRETS),
-    "clean": Entry("Delete old executions, then what nothing refers to.", "kitaru.cli.clean:clean"),
+    "clean": Entry("Delete old executions, then what nothing needs.", "kitaru.cli.clean:clean"),
     "limits": Entry("Show the limits, who holds a place, and who waits for one.", "kitaru.cli.limits:limits"),
     "stack": Entry("Choose where executions run.", commands=STACK),
     "worker": Entry("Run executions of a stack until it is asked to end.", "kitaru.cli.worker:worker"),
