@@ -152,6 +152,7 @@ def install(new: Wiring) -> None:
     global _wiring
     _close()
     _wiring = new
+    new.shared.line.also_declare(_declared(overrides.get("limits", {})))  # its settings may have been read before
 
 
 def configure(values: Mapping[str, Any]) -> None:
