@@ -251,7 +251,8 @@ class FlowHandle(Generic[R]):
     def _finished(self) -> ExecutionRow | None:
         """The row, where the execution is finished; where the store cannot take the end, that is raised."""
         executions = self._wiring.store.executions
-        if self.status.finished:
+        active = self._active
+        if (active is not None and active.done.is_set()) or self.status.finished:  # the status alone is asked often
             with self._reading():
                 row = executions.get(self.exec_id)
             if row is not None and row.status.finished:

@@ -120,7 +120,8 @@ class Database(Protocol):
         """One write transaction: committed at the end of the block, rolled back where it raises.
 
         Without ``sync`` it outlives this process at once, and a power cut only after the next transaction
-        that syncs. What is not ``urgent`` may be announced to other processes a moment later, many at once.
+        that syncs. What is not ``urgent`` may be announced to other processes a moment later, many at once; so
+        may what is, where there was another a moment ago.
 
         Raises ``NotWritten`` where it can be tried again, another ``KitaruStoreError`` where it was not
         written, or that cannot be known.

@@ -161,7 +161,7 @@ class PostgresDatabase:
     @contextmanager
     def write(self, *, sync: bool = True, urgent: bool = True) -> Generator[PostgresWriter, None, None]:
         """See ``Database.write``. The commit is sent alone, when all that comes before it has been answered."""
-        committing = False
+        committing = announces = False
         try:
             with self._lend() as pipeline:
                 pipeline.send("BEGIN")
@@ -179,7 +179,8 @@ class PostgresDatabase:
                     raise
                 committing = True
                 pipeline.send("COMMIT")
-                if urgent:
+                announces = urgent and self._announcer.goes_now()
+                if announces:
                     # A transaction of its own: one that notifies and writes holds up all others until it is on disk.
                     pipeline.end_of_group()
                     pipeline.send(f"NOTIFY {CHANNEL}")
@@ -189,7 +190,7 @@ class PostgresDatabase:
         except Lost as error:
             make = faults.unknown if committing else faults.lost
             raise make(self.name, str(error)) from error
-        if not urgent:
+        if not announces:
             self._announcer.wake()
 
     def _announce(self) -> None:

@@ -99,6 +99,7 @@ class SqlRunners:
     def __init__(self, database: Database, locks: RunnerLocks) -> None:
         self._database = database
         self._locks = locks
+        self._has_more = False  # the last `take` got all that it asked for; a hint, by any thread
 
     def register(self, row: RunnerRow, *, lease_seconds: float) -> None:
         self.bury()
@@ -136,12 +137,13 @@ class SqlRunners:
         self, runner_id: str, *, project: str, stack: str, apart_from: Sequence[str], limit: int
     ) -> Sequence[ExecutionRow]:
         place = {"project": project, "stack": stack}
-        if not self._database.read(HAS_UNOWNED, place):
+        if not self._has_more and not self._database.read(HAS_UNOWNED, place):
             return ()  # the usual answer, for which no writer has to wait
         flows = {f"flow_{index}": flow_ref for index, flow_ref in enumerate(apart_from)}
         parameters = {**place, **flows, "runner_id": runner_id, "limit": limit}
-        with self._database.write(sync=False) as writer:
+        with self._database.write(sync=False, urgent=False) as writer:
             taken = read_executions(writer.fetch(take(len(flows)), parameters), writer.fetch)
+        self._has_more = len(taken) == limit
         return sorted(taken, key=lambda row: (-row.priority, row.created_at, row.execution_id))
 
     def untake(self, runner_id: str, execution_id: str) -> None:
