@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from typing import Any
 
 from benchmarks import work
 from benchmarks.results import Row, Target
+from kitaru import KitaruClient
 from kitaru.core.clock import SystemClock
 from kitaru.core.mutations import Claimed, Commit, ExecutionCreated
+from kitaru.core.ports import ExecutionFilter
 from kitaru.core.rows import ExecutionRow, RunnerRow
 from kitaru.core.states import Status
 from kitaru.services import wiring
@@ -24,6 +27,8 @@ from tests.postgres import MISSING, Server, binaries
 
 _AT_A_TIME = 8
 _FLOWS = 400
+_WORKERS = 8
+_QUEUED = 2_000
 
 
 def postgres(home: Path) -> Iterator[Row]:
@@ -35,7 +40,9 @@ def postgres(home: Path) -> Iterator[Row]:
     server = Server(durable=True, folder=home / "postgres")
     try:
         yield from _step(server)
-        yield from _flows(server)
+        limit = _pgbench(server) / _COMMITS
+        yield from _flows(server, limit)
+        yield from _workers(server, limit)
         yield from _claim(server)
     finally:
         server.remove()
@@ -91,9 +98,8 @@ def _step(server: Server) -> Iterator[Row]:
     )
 
 
-def _flows(server: Server) -> Iterator[Row]:
-    """Eight threads, each one flow after the other; a flow is six commits."""
-    limit = _pgbench(server)
+def _flows(server: Server, limit: float) -> Iterator[Row]:
+    """Eight threads, each one flow after the other."""
     with _store(server.database()), ThreadPoolExecutor(_AT_A_TIME) as callers:
         work.three_steps.run(0).wait()
         rates: list[float] = []
@@ -107,14 +113,52 @@ def _flows(server: Server) -> Iterator[Row]:
         statistics.median(rates),
         "/s",
         Target("figure", ">=", 300),
-        limit / _COMMITS,
-        f"pgbench, 8 clients, {_COMMITS} commits for a flow",
+        limit,
+        _LIMIT,
+        "",
+    )
+
+
+def _workers(server: Server, limit: float) -> Iterator[Row]:
+    """Executions that are queued before the workers start: from the first that begins to the last that ends."""
+    url = server.database()
+    with _store(url):
+        KitaruClient().stacks.create("crew", "worker")
+        for number in range(_QUEUED):
+            work.three_steps.run(number, stack="crew")
+        store: Any = wiring.wiring().store
+        command = [sys.executable, "-m", "kitaru", "worker", "--stack", "crew", "--concurrency", "8"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        workers = [
+            subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for _ in range(_WORKERS)
+        ]
+        unfinished = ExecutionFilter(statuses=(Status.PENDING, Status.RUNNING))
+        try:
+            while store.executions.list(unfinished, limit=1, after=None):
+                time.sleep(0.5)
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.wait()
+        schema = url.rpartition("%3D")[2]
+        ((took,),) = server.sql(f"SELECT (MAX(ended_at) - MIN(started_at)) / 1e6 FROM {schema}.executions")
+    yield Row(
+        f"PostgreSQL: W4 flows of 3 steps, {_QUEUED} queued for {_WORKERS} workers",
+        _QUEUED / float(took),
+        "/s",
+        Target("figure", ">=", 300),
+        limit,
+        _LIMIT,
         "",
     )
 
 
 _COMMITS = 6
 """Of a flow of three steps: it is made, claimed, does three steps and ends."""
+
+_LIMIT = f"pgbench, 8 clients, {_COMMITS} commits for a flow"
 
 
 def _pgbench(server: Server) -> float:
