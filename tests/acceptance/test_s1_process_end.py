@@ -222,7 +222,7 @@ the_end()
     assert "kitaru executions resume" in errors
     assert "Traceback" not in errors
     execution = KitaruClient().executions.get("held")
-    assert execution.status == "running"
+    assert execution.status == "pending"
     assert [call.output for call in execution.checkpoints] == [6]
     scripts.run("agent.py")
     again = KitaruClient().executions.get("held")
@@ -259,7 +259,7 @@ if "slow" in sys.argv:
         _, errors = child.finish()
     assert child.process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
-    assert KitaruClient().executions.get("waited").status == "running"
+    assert KitaruClient().executions.get("waited").status == "pending"
     scripts.run("agent.py")
     assert KitaruClient().executions.get("waited").result == 12
 

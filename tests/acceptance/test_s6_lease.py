@@ -18,6 +18,7 @@ from kitaru.core.states import Status
 from kitaru.engine.signals import LeaseLost
 from kitaru.services import wiring as process
 from kitaru.services.recover import recover
+from kitaru.services.run_apart import MOST_TAKEOVERS
 from kitaru.services.settings import read_settings
 from kitaru.services.wiring import Wiring
 from tests.acceptance.gates import PATIENCE, Gate, until
@@ -294,3 +295,14 @@ def test_s6_2_a_process_that_stood_still_for_longer_than_its_lease_records_nothi
         printed, errors = owner.finish()
     assert printed == ["['first-stopped', 'second-other']"], errors
     assert scripts.lines("effects") == ["first-stopped", "second-other"]
+
+
+def test_s6_3_a_pause_in_a_long_call_loses_nothing_where_nobody_has_taken_over(clock: SteppedClock) -> None:
+    """A laptop that sleeps. However often it does in one call, it is not taken for a process that dies on it."""
+    agent = Agent("first")
+    for _ in range(MOST_TAKEOVERS + 1):
+        clock.pass_(LEASE + 1)
+        process.wiring().runner.beat()
+    agent.gate.open()
+    until(lambda: process.wiring().runner.sweep() or agent.record.status == "completed")
+    assert agent.handle.wait(PATIENCE) == ["first of run 1", "second of run 1"]

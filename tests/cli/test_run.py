@@ -134,7 +134,7 @@ def test_ctrl_c_ends_run_quietly_with_130_and_the_execution_can_be_resumed(shell
     assert out == ""
     assert "Traceback" not in err
     assert "kitaru executions resume h" in err
-    assert shell.item("executions", "get", "h")["status"] == "running"
+    assert shell.item("executions", "get", "h")["status"] == "pending"
     shell.run("executions", "cancel", "h")
 
 

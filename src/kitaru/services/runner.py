@@ -256,7 +256,8 @@ class Runner:
     def _ended(self, active: Active) -> None:
         outcome = active.outcome
         if outcome is not None and isinstance(outcome.signal, HandedBack):
-            self._hand_back(active)
+            with contextlib.suppress(KitaruStoreError):  # it is an orphan in time
+                self._hand_back(active)
         with self._lock:
             if outcome is not None and isinstance(outcome.signal, Unwound):
                 self.pickup.parked_here(active.row.execution_id)
@@ -281,7 +282,7 @@ class Runner:
 
     def _hand_back(self, active: Active) -> None:
         end = StatusChanged(Status.PENDING, self._shared.clock.now(), released=True)
-        with contextlib.suppress(Refusal, KitaruStoreError):  # then it is somebody else's, or an orphan in time
+        with contextlib.suppress(Refusal):  # then it is somebody else's
             self._shared.committer.commit(Commit(active.row.execution_id, active.epoch, (end,)))
 
     def _fill_places(self) -> None:
@@ -450,10 +451,12 @@ class Runner:
         active_ones = list(self._active.values())
         for active in active_ones:
             active.stop(LeaseLost("this process stops running flows"))
-        for active in active_ones:
-            if active.child is not None:  # it is killed, and then handed back
-                self._shared.clock.wait(active.left, _CLEAN_UP_SECONDS)
         with contextlib.suppress(KitaruStoreError):  # then its lease tells it, once that has run out
+            for active in active_ones:
+                if active.child is None:  # its body may hang in a call, but nobody has died: that would be counted
+                    self._hand_back(active)
+                else:  # it is killed, and then handed back by who waits for it
+                    self._shared.clock.wait(active.left, _CLEAN_UP_SECONDS)
             self.lease.retire()
 
 

@@ -44,7 +44,7 @@ def test_s6_3_a_process_that_ends_before_its_first_heartbeat_picks_orphans_up(mo
     other.close()
     hold.set()
     assert agent.run("own").wait(30) == "own"
-    assert KitaruClient().executions.get(orphan.execution_id).status == "running"
+    assert KitaruClient().executions.get(orphan.execution_id).status == "pending"
     wiring().runner.drain()
     assert KitaruClient().executions.get(orphan.execution_id).result == "orphan"
 
