@@ -57,6 +57,15 @@ def test_runners_whose_lease_is_over_leave_when_another_comes(store: Store, cloc
     assert [row.runner_id for row in store.runners.list()] == ["new"]
 
 
+def test_s6_3_a_long_line_of_what_is_nobodys_hides_no_orphan(store: Store, clock: ManualClock) -> None:
+    for number in range(3):
+        create(store, execution(f"new-{number}", runner_id=None, created_at=number))
+    start(store)
+    clock.pass_(60)
+    found = store.executions.orphans(project="project", stack="local", flow_refs=None, limit=2, unowned=False)
+    assert [row.execution_id for row in found] == ["exec"]
+
+
 def test_s6_3_orphans_are_what_a_runner_left_behind(store: Store, clock: ManualClock) -> None:
     store.runners.register(runner("alive"), lease_seconds=600)
     store.runners.register(runner("late"), lease_seconds=10)

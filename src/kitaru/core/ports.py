@@ -90,10 +90,13 @@ class Executions(Protocol):
         """Ids that begin with ``prefix``."""
         ...
 
-    def orphans(self, *, project: str, stack: str, flow_refs: Sequence[str] | None, limit: int) -> list[ExecutionRow]:
-        """Running or pending executions without a living runner: none, unknown, dead, or its lease has run out.
+    def orphans(
+        self, *, project: str, stack: str, flow_refs: Sequence[str] | None, limit: int, unowned: bool = True
+    ) -> list[ExecutionRow]:
+        """Running or pending executions without a living runner: unknown, dead, or its lease has run out; or none.
 
-        Oldest first; of these flows, or with None of all.
+        Oldest first; of these flows, or with None of all. Without ``unowned`` those that are nobody's yet are left
+        out: a long line of them would hide one that has lost its runner.
         """
         ...
 

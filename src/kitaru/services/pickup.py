@@ -167,10 +167,13 @@ class Pickup:
         with self._sweeping:
             stack = self._runner.lease.stack
             known = None if self._takes is ALL else tuple(registry.flows)
-            orphans = self._store.executions.orphans
-            found = orphans(project=self._project, stack=stack, flow_refs=known, limit=_LIMIT)
-            if self._takes is ALL:  # what is nobody's yet is taken, so that no two claim it
-                found = [row for row in found if row.runner_id is not None]
+            found = self._store.executions.orphans(
+                project=self._project,
+                stack=stack,
+                flow_refs=known,
+                limit=_LIMIT,
+                unowned=self._takes is not ALL,  # what is nobody's yet is taken then, so that no two claim it
+            )
             found += self._store.executions.frozen(stack=stack, limit=_LIMIT)
             self._swept_at = now
             self.has_orphans_left = not self._pick_up(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from kitaru.core.clock import Microseconds
 from kitaru.core.mutations import Conflict, InUse, Part
@@ -164,10 +165,11 @@ ORDER BY due_at LIMIT :limit
 """
 
 
-def orphans(flows: int | None) -> str:
+def orphans(flows: int | None, *, unowned: bool = True) -> str:
     """Executions without a living runner, oldest first; of so many flows, ``:flow_0`` and so on."""
     return f"""{_EXECUTION}
-WHERE {_ORPHAN} AND project = :project AND stack = :stack {"" if flows is None else of_flows(flows)}
+WHERE {_ORPHAN} {"" if unowned else "AND runner_id IS NOT NULL"} AND project = :project AND stack = :stack
+{"" if flows is None else of_flows(flows)}
 ORDER BY created_at, execution_id LIMIT :limit
 """
 
@@ -236,12 +238,14 @@ class SqlExecutions:
         parameters = {"first": prefix, "behind": prefix + _LAST_CHARACTER, "limit": limit}
         return [execution_id for (execution_id,) in self._database.read(FIND_EXECUTIONS, parameters)]
 
-    def orphans(self, *, project: str, stack: str, flow_refs: Sequence[str] | None, limit: int) -> _Rows:
+    def orphans(
+        self, *, project: str, stack: str, flow_refs: Sequence[str] | None, limit: int, unowned: bool = True
+    ) -> _Rows:
         self._runners.bury()
         parameters = {"project": project, "stack": stack, "limit": limit}
         if flow_refs is None:
-            return self._rows(self._database.read(orphans(None), parameters))
-        return self._of_flows(orphans, parameters, flow_refs)
+            return self._rows(self._database.read(orphans(None, unowned=unowned), parameters))
+        return self._of_flows(partial(orphans, unowned=unowned), parameters, flow_refs)
 
     def unowned(self, *, project: str, stack: str, flow_refs: Sequence[str], limit: int) -> _Rows:
         parameters = {"project": project, "stack": stack, "limit": limit}

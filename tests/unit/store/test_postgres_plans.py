@@ -22,6 +22,7 @@ from tests.unit.store.test_statements import LISTS, READ_WHOLE
 
 BUILT = {
     "orphans": orphans(None),
+    "orphans that were somebody's": orphans(None, unowned=False),
     "orphans of flows": orphans(3),
     "unowned": unowned(3),
     "take": take(2),
