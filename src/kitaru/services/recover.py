@@ -6,6 +6,7 @@ from kitaru.core.rows import ExecutionRow
 from kitaru.engine.definitions import FlowDefinition
 from kitaru.services.active import Active
 from kitaru.services.load import load_flow
+from kitaru.services.runner import Runner
 from kitaru.services.wiring import Wiring
 
 
@@ -22,12 +23,23 @@ def is_elsewhere(wiring: Wiring, row: ExecutionRow) -> bool:
     return row.stack != wiring.runner.lease.stack or row.snapshot != wiring.settings.snapshot
 
 
-def run_elsewhere(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
+def starts_elsewhere(wiring: Wiring, row: ExecutionRow) -> bool:
+    """True where this process starts another one for it: for its stack, or for its snapshot.
+
+    The rest it runs in a thread, what belongs to workers too if none of them lives.
+    """
+    serves = wiring.runners.of(row.stack) is not None
+    return is_elsewhere(wiring, row) and (serves or row.snapshot != wiring.settings.snapshot)
+
+
+def run_elsewhere(
+    wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None, *, otherwise: Runner | None = None
+) -> Active | None:
     """See that a pending or orphaned execution runs that is not run by a thread of this process.
 
-    None where that is left to workers, or until there is a place for it.
+    None where that is left to workers and there is no runner to do it ``otherwise``, or until there is a place for it.
     """
-    runner = wiring.runners.of(row.stack)
+    runner = wiring.runners.of(row.stack) or otherwise
     if runner is None:
         return None
     runner.begin()
@@ -50,7 +62,7 @@ def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None
     """
     if not wiring.store.executions.is_orphan(row.execution_id) or is_left_to_others(wiring, row):
         return None
-    if is_elsewhere(wiring, row) and wiring.runners.of(row.stack) is not None:
-        return run_elsewhere(wiring, row, definition)
+    if starts_elsewhere(wiring, row):
+        return run_elsewhere(wiring, row, definition, otherwise=wiring.runner)
     definition = definition or load_flow(row.flow_ref)
     return wiring.runner.claim(row, definition, attempt=row.attempt)

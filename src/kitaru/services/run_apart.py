@@ -15,7 +15,7 @@ from kitaru.core.processes import CANNOT_LOAD, how_it_ended, runner_prefix
 from kitaru.core.rows import ExecutionRow
 from kitaru.core.states import Status
 from kitaru.engine.failures import failure_of
-from kitaru.engine.run import Shared
+from kitaru.engine.shared import Shared
 from kitaru.errors import FailureOrigin
 from kitaru.services.active import Active
 from kitaru.services.claim import claim, claim_to
