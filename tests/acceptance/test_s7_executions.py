@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import kitaru
-from kitaru import KitaruClient, checkpoint, flow
+from kitaru import KitaruClient, KitaruNotFoundError, KitaruUsageError, checkpoint, flow
 from kitaru.client.executions import Executions
 from kitaru.services import wiring as process
 from kitaru.services.settings import read_settings
@@ -36,6 +38,17 @@ def beta() -> str:
 @flow
 def parent() -> str:
     return alpha.run("child", execution_id="child").wait()
+
+
+SHOUT = """
+import kitaru
+
+@kitaru.flow
+def shout(text: str) -> str:
+    return text.upper()
+
+NUMBER = 1
+"""
 
 
 @pytest.fixture
@@ -222,3 +235,43 @@ def test_s7_1_the_client_gives_the_same_answers_over_a_store_in_memory() -> None
     executions = KitaruClient().executions
     assert [execution.exec_id for execution in executions.list(tag="red", status="completed")] == ["a1"]
     assert executions.get("a1").checkpoints[0].output == "1"
+
+
+def test_s7_1_a_flow_is_run_by_the_name_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agent.py").write_text(SHOUT)
+    monkeypatch.chdir(tmp_path)
+    executions = KitaruClient().executions
+    handle = executions.run("agent.py:shout", {"text": "owls"}, execution_id="owls-1", tags=["red"])
+    assert handle.wait(PATIENCE) == "OWLS"
+    assert executions.get("owls-1").tags == ("red",)
+    assert (
+        executions.run(f"{tmp_path}/agent.py:shout", {"text": "owls"}, execution_id="owls-1").wait(PATIENCE) == "OWLS"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "inputs", "error", "told"),
+    [
+        ("agent.py:shout", {"text": "owls", "texts": ""}, KitaruUsageError, "texts"),
+        ("agent.py:shout", {"stack": "local"}, KitaruUsageError, "'stack' is an option of executions.run"),
+        ("agent.py:whisper", {}, KitaruNotFoundError, "there is no flow 'agent.py:whisper', seen from"),
+        ("agent.py:NUMBER", {}, KitaruNotFoundError, "names no flow"),
+        ("agent.py", {}, KitaruNotFoundError, "Write module:flow or file.py:flow"),
+        ("nowhere.py:shout", {}, KitaruNotFoundError, "nowhere.py"),
+        ("nowhere:shout", {}, KitaruNotFoundError, "module 'nowhere'"),
+    ],
+)
+def test_s7_1_a_source_or_input_that_does_not_fit_is_refused_before_anything_is_recorded(
+    target: str,
+    inputs: dict[str, str],
+    error: type[Exception],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "agent.py").write_text(SHOUT)
+    monkeypatch.chdir(tmp_path)
+    executions = KitaruClient().executions
+    with pytest.raises(error, match=re.escape(told)):
+        executions.run(target, inputs)
+    assert len(executions.list()) == 0

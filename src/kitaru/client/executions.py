@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 from kitaru.client.diffs import execution_diff
 from kitaru.client.events import events
 from kitaru.client.handle import FlowHandle
 from kitaru.client.logs import logs
+from kitaru.client.page import Page
 from kitaru.client.records import execution_record
 from kitaru.client.waits import wait_record
 from kitaru.core.clock import to_microseconds
@@ -18,6 +18,7 @@ from kitaru.core.diff import ExecutionDiff
 from kitaru.core.event import Event
 from kitaru.core.execution import Execution
 from kitaru.core.explanation import Explanation
+from kitaru.core.image import ImageSettings
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.replay import ReplayPlan, Reuse
@@ -33,6 +34,7 @@ from kitaru.services.delete import delete
 from kitaru.services.explain import explain
 from kitaru.services.explain_call import explain_call
 from kitaru.services.find import find
+from kitaru.services.load import load_target
 from kitaru.services.replay import Overrides, prepare_replay, replay
 from kitaru.services.resume import resume
 from kitaru.services.retry import retry
@@ -43,25 +45,16 @@ from kitaru.services.wiring import Wiring
 MAX_LIMIT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Sequence[Execution]):
-    """A page of executions. ``next`` is the ``after`` of the following page; None on the last."""
+class RunOptions(TypedDict, total=False):
+    """The options of ``Flow.run``."""
 
-    items: tuple[Execution, ...]
-    next: str | None
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @overload
-    def __getitem__(self, index: int) -> Execution: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Execution, ...]: ...
-    def __getitem__(self, index: int | slice) -> Execution | tuple[Execution, ...]:
-        return self.items[index]
-
-    def __iter__(self) -> Iterator[Execution]:
-        return iter(self.items)
+    stack: str | None
+    retries: int | None
+    cache: bool | None
+    image: str | Mapping[str, Any] | ImageSettings | None
+    execution_id: str | None
+    tags: Iterable[str]
+    priority: int | None
 
 
 class Executions:
@@ -216,6 +209,26 @@ class Executions:
     def handle(self, exec_id: str) -> FlowHandle[Any]:
         """A handle of an execution, to wait for it or to cancel it."""
         return FlowHandle(self._wiring, find(self._wiring, exec_id).execution_id)
+
+    def run(
+        self, target: str, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]
+    ) -> FlowHandle[Any]:
+        """Start a flow from its source, where it is not at hand to call its ``run`` (S1.2, S7.1).
+
+        Args:
+            target: ``module:flow`` or ``file.py:flow``. It is imported here.
+            inputs: The flow's arguments by name.
+            **options: As ``Flow.run`` has them.
+
+        Raises:
+            KitaruNotFoundError: There is no such flow.
+            KitaruUsageError: Inputs or options are wrong. Nothing has been recorded.
+        """
+        given = inputs or {}
+        taken = sorted(given.keys() & RunOptions.__annotations__.keys())
+        if taken:  # a flow that collects further inputs would else get it as the option
+            raise KitaruUsageError(f"{taken[0]!r} is an option of executions.run, and no input of a flow.")
+        return load_target(target).run(**options, **given)
 
     def retry(self, exec_id: str) -> FlowHandle[Any]:
         """Run a failed execution again, its recorded work reused (S6.4).

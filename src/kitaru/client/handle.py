@@ -59,8 +59,11 @@ class FlowHandle(Generic[R]):
         with self._reading():
             status = self._wiring.store.executions.status(self.exec_id)
         if status is None:
-            raise KitaruNotFoundError(f"execution {self.exec_id} has been deleted.")
+            raise self._deleted()
         return status
+
+    def _deleted(self) -> KitaruNotFoundError:
+        return KitaruNotFoundError(f"execution {self.exec_id} has been deleted.")
 
     def wait(self, timeout: float | None = None) -> R:
         """Block until the execution is finished, whichever process finishes it; its result.
@@ -255,7 +258,9 @@ class FlowHandle(Generic[R]):
         if (active is not None and active.done.is_set()) or self.status.finished:  # the status alone is asked often
             with self._reading():
                 row = executions.get(self.exec_id)
-            if row is not None and row.status.finished:
+            if row is None:
+                raise self._deleted()
+            if row.status.finished:
                 return row
         self._raise_unwritten()
         return None
