@@ -222,7 +222,6 @@ def running_threads() -> list[str]:
 
 def test_s1_10_a_cancelled_child_is_an_error_in_its_parent_which_may_go_on() -> None:
     gate = Gate()
-    ids: list[str] = []
 
     @flow
     def child() -> None:
@@ -230,8 +229,7 @@ def test_s1_10_a_cancelled_child_is_an_error_in_its_parent_which_may_go_on() -> 
 
     @flow
     def parent() -> str:
-        handle = child.run()
-        ids.append(handle.exec_id)
+        handle = child.run(execution_id="child")
         try:
             handle.wait()
         except kitaru.KitaruCancelledError as error:
@@ -240,9 +238,9 @@ def test_s1_10_a_cancelled_child_is_an_error_in_its_parent_which_may_go_on() -> 
 
     handle = parent.run()
     gate.await_reached()
-    KitaruClient().executions.cancel(ids[0])
+    KitaruClient().executions.cancel("child")
     gate.open()
-    assert handle.wait(PATIENCE) == f"{ids[0]} cancelled"
+    assert handle.wait(PATIENCE) == "child cancelled"
 
 
 def test_s1_10_a_child_does_not_need_a_place_that_its_parents_hold() -> None:
