@@ -11,6 +11,7 @@ Owned here: ``_asleep`` (under the runner's lock), ``_taken``, ``_refused`` (one
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterable
 from enum import Enum
@@ -105,6 +106,12 @@ class Pickup:
     def changed(self) -> None:
         """The store may hold something to go on with."""
         self._changed = self._stirred = True
+
+    def go_on_before_the_end(self) -> None:
+        """As ``go_on``, whenever it was last looked: there may be no other time."""
+        self.may_have_woken = False
+        self._looked_at = -math.inf
+        self.go_on()
 
     def go_on(self) -> None:
         """Go on with what was parked here and has been woken, what is due, and what is nobody's yet."""

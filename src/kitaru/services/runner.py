@@ -399,9 +399,7 @@ class Runner:
             return False
         with contextlib.suppress(KitaruStoreError):  # they are left to the next process
             if pickup.may_have_woken:
-                pickup.may_have_woken = False
-                pickup.changed()
-                pickup.go_on()
+                pickup.go_on_before_the_end()
             if pickup.has_orphans_left:
                 self.sweep()
             return bool(self._active)
