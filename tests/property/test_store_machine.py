@@ -342,7 +342,9 @@ class Machine(RuleBasedStateMachine):
             found = self.model.executions[execution_id]
             left = found.status in (Status.PENDING, Status.RUNNING) and not self.model.lives(found.runner_id)
             assert (execution_id in orphans) is left
-            assert executions.is_orphan(execution_id) is left
+            is_due = found.status is Status.WAITING and found.due_at is not None and found.due_at <= self.model.now
+            left_to_wake = is_due and not self.model.lives(found.runner_id)
+            assert executions.is_orphan(execution_id) is (left or left_to_wake)
             if found.status is Status.PENDING and found.runner_id is not None:
                 assert execution_id in self._pending(found.runner_id)
             elif found.status is Status.WAITING:

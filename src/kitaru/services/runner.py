@@ -225,8 +225,8 @@ class Runner:
             active.outcome = Outcome(None)
             self._ended(active)
         else:
-            if row.status is Status.RUNNING:  # said aloud: this process may go on for longer than its user expects
-                _log.warning("execution %s of flow %s goes on here: its process is gone", row.execution_id, row.flow)
+            if row.status is Status.RUNNING:
+                _log.info("execution %s of flow %s goes on here: its process is gone", row.execution_id, row.flow)
             active.claimed(claimed)
             self._run(active)
 
@@ -449,12 +449,13 @@ class Runner:
         active_ones = list(self._active.values())
         for active in active_ones:
             active.stop(LeaseLost("this process stops running flows"))
-        with contextlib.suppress(KitaruStoreError):  # then its lease tells it, once that has run out
+        with contextlib.suppress(KitaruStoreError):  # they are orphans in time
             for active in active_ones:
                 if active.child is None:  # its body may hang in a call, but nobody has died: that would be counted
                     self._hand_back(active)
                 else:  # it is killed, and then handed back by who waits for it
                     self._shared.clock.wait(active.left, _CLEAN_UP_SECONDS)
+        with contextlib.suppress(KitaruStoreError):  # then its lease tells it, once that has run out
             self.lease.retire()
 
 

@@ -52,10 +52,10 @@ class Wiring:
         spawn: Spawn = lambda _: None,
     ) -> None:
         self.settings = settings
-        machine = clock or SystemClock()
+        self.machine: Clock = clock or SystemClock()
         self.ids: Ids = ids or SystemIds()
-        self.store: Store = store or open_store(settings.store, machine)
-        self.clock: Clock = StoreClock(machine, self.store.now)
+        self.store: Store = store or open_store(settings.store, self.machine)
+        self.clock: Clock = StoreClock(self.machine, self.store.now)
         self.blobs: Blobs = open_blobs(settings.artifacts, user=lambda: self.store_id)
         self.values: Values = ValueCodec(self.blobs, allow_pickle=settings.allow_pickle)
         self.committer = Committer(self.store)

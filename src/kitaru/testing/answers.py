@@ -35,7 +35,7 @@ def answer_waits(answers: Answers) -> Generator[None]:
             ``KitaruWaitAbortedError(reason)`` to abort the wait.
     """
     process = wiring()
-    clock = process.clock if isinstance(process.clock, SkippingClock) else None
+    clock = process.machine if isinstance(process.machine, SkippingClock) else None
     with clock.answering() if clock is not None else nullcontext():
         answering = _Answering(process, clock, answers)
         try:

@@ -57,6 +57,9 @@ _PLAIN = frozenset({
 })  # fmt: skip
 """What an owner writes without a look at anything: nearly all of what a store is given."""
 
+_CLAIMED_UNSEEN = frozenset({Status.PENDING, Status.WAITING, Status.FAILED})
+"""What can be claimed without a look, but for the comparison: the rest is refused, and told what it is."""
+
 
 def is_plain(commits: Sequence[Commit]) -> bool:
     """True where nothing has to be read before the commits are written, but that executions are as they say."""
@@ -67,7 +70,7 @@ def _is_plain(mutation: Mutation, epoch: int | None) -> bool:
     if isinstance(mutation, StatusChanged):
         return epoch is not None and mutation.to.finished and not (mutation.has_parent or mutation.cascade)
     if isinstance(mutation, Claimed):  # of a running one it is asked whether its owner lives
-        return epoch is None and mutation.from_status is not Status.RUNNING
+        return epoch is None and mutation.from_status in _CLAIMED_UNSEEN
     return type(mutation) is ExecutionCreated if epoch is None else type(mutation) in _PLAIN
 
 
