@@ -194,7 +194,7 @@ class PostgresDatabase:
             self._announcer.wake()
 
     def _announce(self) -> None:
-        with self._lend() as pipeline:
+        with self._lend(patient=False) as pipeline:  # a hint is not worth waiting for a server, at the end least of all
             pipeline.send(f"NOTIFY {CHANNEL}")
             pipeline.answers()
 
@@ -216,7 +216,7 @@ class PostgresDatabase:
     # ── connections ──────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
-    def _lend(self) -> Generator[Pipeline, None, None]:
+    def _lend(self, *, patient: bool = True) -> Generator[Pipeline, None, None]:
         places = self._places
         if not places.acquire(timeout=_LOCK_SECONDS):
             raise NotWritten(
@@ -225,7 +225,7 @@ class PostgresDatabase:
             )
         process = os.getpid()
         try:
-            pipeline = self._take()
+            pipeline = self._take(RETRY_SECONDS if patient else 0)
             try:
                 if self._clock is not None:
                     pipeline.send(_SET_CLOCK, [str(self._clock.now())])
@@ -236,12 +236,12 @@ class PostgresDatabase:
         finally:
             places.release()
 
-    def _take(self) -> Pipeline:
+    def _take(self, patience: float) -> Pipeline:
         while True:
             with self._pool:
                 pipeline = self._idle.pop() if self._idle else None
             if pipeline is None:
-                return Pipeline(self._connect(patience=RETRY_SECONDS))
+                return Pipeline(self._connect(patience=patience))
             if not pipeline.has_news():
                 return pipeline
             pipeline.close()  # the server has closed it, or is about to: nothing was sent over it
