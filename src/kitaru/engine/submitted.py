@@ -78,11 +78,8 @@ class Submitted:
         run = self._run
         deadline = None if timeout is None else run.clock.monotonic() + timeout
         body = run.on_its_thread()
-        with run.settling:
+        with run.settling, run.parking.at_rest() if body else contextlib.nullcontext():
             self._waiting += 1
-            if body:
-                run.parking.count(-1)
-                run.parking.hint_if_parked()
             try:
                 while not future.done():
                     if body and run.signal is not None:
@@ -93,8 +90,6 @@ class Submitted:
                     run.settled.wait(left)
             finally:
                 self._waiting -= 1
-                if body:
-                    run.parking.count(1)
         return True
 
     def wait_until_closed(self) -> None:

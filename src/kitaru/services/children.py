@@ -116,11 +116,6 @@ class ChildCall:
         """See ``Run.needing_the_store``."""
         return self._run.needing_the_store()
 
-    def check_signal(self) -> None:
-        """Raise what unwinds the parent, where its body is the one that waits."""
-        if self.on_its_body():
-            self._run.check_signal()
-
     def on_its_body(self) -> bool:
         """True where the caller is the body that started the child."""
         return self._run.on_its_thread() and not self._run.ended

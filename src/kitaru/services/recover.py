@@ -23,25 +23,19 @@ def is_elsewhere(wiring: Wiring, row: ExecutionRow) -> bool:
     return row.stack != wiring.runner.lease.stack or row.snapshot != wiring.settings.snapshot
 
 
-def starts_elsewhere(wiring: Wiring, row: ExecutionRow) -> bool:
-    """True where this process starts another one for it: for its stack, or for its snapshot.
+def starter_of(wiring: Wiring, row: ExecutionRow) -> Runner | None:
+    """The runner here that starts another process for it: that of its stack, or, for its snapshot, this process's own.
 
-    The rest it runs in a thread, what belongs to workers too if none of them lives.
+    None where it runs in a thread, as what belongs to workers does too if none of them lives.
     """
-    serves = wiring.runners.of(row.stack) is not None
-    return is_elsewhere(wiring, row) and (serves or row.snapshot != wiring.settings.snapshot)
-
-
-def run_elsewhere(
-    wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None, *, otherwise: Runner | None = None
-) -> Active | None:
-    """See that a pending or orphaned execution runs that is not run by a thread of this process.
-
-    None where that is left to workers and there is no runner to do it ``otherwise``, or until there is a place for it.
-    """
-    runner = wiring.runners.of(row.stack) or otherwise
-    if runner is None:
+    if not is_elsewhere(wiring, row):
         return None
+    own = wiring.runner if row.snapshot != wiring.settings.snapshot else None
+    return wiring.runners.of(row.stack) or own
+
+
+def start_with(runner: Runner, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
+    """Have a runner go on with a pending or orphaned execution; None until there is a place for it."""
     runner.begin()
     return runner.active(row.execution_id) or runner.pick_up(row, definition)
 
@@ -62,7 +56,8 @@ def recover(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None
     """
     if not wiring.store.executions.is_orphan(row.execution_id) or is_left_to_others(wiring, row):
         return None
-    if starts_elsewhere(wiring, row):
-        return run_elsewhere(wiring, row, definition, otherwise=wiring.runner)
+    starter = starter_of(wiring, row)
+    if starter is not None:
+        return start_with(starter, row, definition)
     definition = definition or load_flow(row.flow_ref)
     return wiring.runner.claim(row, definition, attempt=row.attempt)

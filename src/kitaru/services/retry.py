@@ -11,7 +11,7 @@ from kitaru.services.active import Active
 from kitaru.services.claim import claim_to
 from kitaru.services.find import find
 from kitaru.services.load import load_flow
-from kitaru.services.recover import is_left_to_others, run_elsewhere, starts_elsewhere
+from kitaru.services.recover import is_left_to_others, start_with, starter_of
 from kitaru.services.wiring import Wiring
 
 
@@ -44,10 +44,11 @@ def _hand_over(wiring: Wiring, row: ExecutionRow) -> None:
 
 def retry_row(wiring: Wiring, row: ExecutionRow, definition: FlowDefinition | None) -> Active | None:
     """Claim a failed execution and run it. ``definition`` is None where it runs from another snapshot."""
-    if starts_elsewhere(wiring, row):
+    starter = starter_of(wiring, row)
+    if starter is not None:
         _hand_over(wiring, row)
         pending = wiring.store.executions.get(row.execution_id)
-        return None if pending is None else run_elsewhere(wiring, pending, definition, otherwise=wiring.runner)
+        return None if pending is None else start_with(starter, pending, definition)
     active = wiring.runner.claim(row, definition or load_flow(row.flow_ref), attempt=row.attempt + 1)
     if active is None:
         raise _too_late(wiring, row)

@@ -26,7 +26,7 @@ from kitaru.engine.overrides import changed_arguments
 from kitaru.errors import KitaruStoreError
 from kitaru.services.active import Active
 from kitaru.services.children import ChildCall
-from kitaru.services.recover import is_elsewhere, run_elsewhere
+from kitaru.services.recover import is_elsewhere, start_with
 from kitaru.services.retry import retry_row
 from kitaru.services.secrets import check_image
 from kitaru.services.stacks import check_can_run
@@ -206,7 +206,8 @@ def launch(
     if definition is None or is_elsewhere(wiring, row):
         wiring.committer.commit(Commit(row.execution_id, None, (ExecutionCreated(row, copied),)))
         crash_point("after_create")
-        return run_elsewhere(wiring, row, definition)
+        starter = wiring.runners.of(row.stack)
+        return None if starter is None else start_with(starter, row, definition)
     runner_id = runner.begin()
     # A child always gets a thread: its parent holds a place while it waits, so all could wait for ever.
     place = is_child or runner.reserve()
