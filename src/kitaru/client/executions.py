@@ -18,7 +18,7 @@ from kitaru.core.diff import ExecutionDiff
 from kitaru.core.event import Event
 from kitaru.core.execution import Execution
 from kitaru.core.explanation import Explanation
-from kitaru.core.image import ImageSettings
+from kitaru.core.image import Image
 from kitaru.core.log_entry import LogEntry
 from kitaru.core.ports import ExecutionFilter
 from kitaru.core.replay import ReplayPlan, Reuse
@@ -51,7 +51,7 @@ class RunOptions(TypedDict, total=False):
     stack: str | None
     retries: int | None
     cache: bool | None
-    image: str | Mapping[str, Any] | ImageSettings | None
+    image: Image | None
     execution_id: str | None
     tags: Iterable[str]
     priority: int | None

@@ -103,6 +103,10 @@ class ImageSettings:
             raise KitaruUsageError(f"{owner}: {error}") from None
 
 
+Image = str | Mapping[str, Any] | ImageSettings
+"""What may be given as ``image``: a base image, a mapping of fields, or ``ImageSettings``."""
+
+
 def _check(name: str, value: object, kind: type, wanted: str) -> None:
     if value is not None and not isinstance(value, kind):
         raise KitaruUsageError(f"image.{name}={value!r}: {wanted} is expected.")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kitaru.core.image import ImageSettings
+from kitaru.core.image import Image, ImageSettings
 from kitaru.core.limit import check_priority, parse_limits
 from kitaru.core.references import importing
 from kitaru.core.retry import check_retries
@@ -25,9 +25,6 @@ from kitaru.services import wiring as process
 from kitaru.services.options import given_outside, merged_image
 from kitaru.services.settings import positive
 from kitaru.services.start import StartOptions
-
-Image = str | Mapping[str, Any] | ImageSettings
-"""What may be given as ``image``: a base image, a mapping of fields, or ``ImageSettings``."""
 
 
 def configure(

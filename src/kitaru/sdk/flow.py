@@ -11,13 +11,13 @@ from typing import Any, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overloa
 from kitaru.client.deployment import Deployment, deployment_record
 from kitaru.client.deployments import Deployments
 from kitaru.client.handle import FlowHandle
-from kitaru.core.image import ImageSettings
+from kitaru.core.image import Image, ImageSettings
 from kitaru.core.references import reference_of
 from kitaru.core.retry import check_retries
 from kitaru.engine.binding import Binder
 from kitaru.engine.definitions import FlowDefinition, registry
 from kitaru.errors import KitaruUsageError
-from kitaru.sdk.config import Image, check_cache, resolve_options
+from kitaru.sdk.config import check_cache, resolve_options
 from kitaru.services.start import start
 from kitaru.services.wiring import wiring
 
